@@ -1,0 +1,472 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * libvmtap - the TAP network back end for virtual machines, as a library.
+ *
+ * Model
+ *   An *instance* (struct vmtap) owns an event loop and ports. A *port* is an
+ *   end through which Ethernet frames enter or leave: a host TAP, a socket
+ *   that speaks QEMU's framing, a port that your program implements itself
+ *   (an *application port*), and more. A *link* joins two ports; frames that
+ *   enter one leave by the other.
+ *
+ * Event loop
+ *   vmtap_fd() gives one pollable descriptor. Watch it for readability in
+ *   your own loop and call vmtap_dispatch(v, 0) when it is ready; or let
+ *   vmtap_dispatch(v, -1) wait. Callbacks run inside vmtap_dispatch(), or
+ *   inside the call that caused them, never elsewhere.
+ *
+ * Threads
+ *   An instance and everything made from it belong to one thread at a time.
+ *   Different instances are independent.
+ *
+ * Ownership
+ *   *borrows*: the argument is used until the call returns. *takes*: the
+ *   library owns it from now on. *returns owned*: free it as stated.
+ *
+ * Errors
+ *   Functions return 0 or a count when they succeed and a negative errno when
+ *   not, or NULL. Those with a struct vmtap_error argument describe the
+ *   failure there; the argument may be NULL.
+ *
+ * Directions
+ *   Seen from a port: *rx* frames came in from outside (the host's kernel, a
+ *   socket, the application) on their way to the peer; *tx* frames came from
+ *   the peer and left through the port.
+ */
+#ifndef VMTAP_VMTAP_H
+#define VMTAP_VMTAP_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#pragma GCC visibility push(default)
+
+#define VMTAP_VERSION_MAJOR 0
+#define VMTAP_VERSION_MINOR 1
+#define VMTAP_VERSION_PATCH 0
+#define VMTAP_VERSION "0.1.0"
+
+/** Most frames that one call carries. */
+#define VMTAP_BURST_MAX 64
+/** Longest frame in bytes, without its virtio-net header: a 64 KiB GSO frame
+ *  with Ethernet, VLAN and IP headers. The same bound as QEMU's NET_BUFSIZE. */
+#define VMTAP_FRAME_MAX (4096 + 65536)
+
+struct vmtap;
+struct vmtap_port;
+struct vmtap_link;
+
+/* ------------------------------------------------------------------ errors */
+
+/**
+ * struct vmtap_error - What went wrong, on which object, why, and what to do
+ * @code:   positive errno value; 0 when the structure holds no error
+ * @object: what it happened to, as in "tap vm0"
+ * @action: the step that failed, as in "attach to the device"
+ * @reason: why, as in "it is a multi-queue device and queues=1 was asked for"
+ * @remedy: what to do about it; may be empty
+ *
+ * All strings are NUL-terminated. Texts may change between versions; @code
+ * may not. Zero-initialise it; a failing call overwrites it whole.
+ */
+struct vmtap_error {
+	int code;
+	char object[80];
+	char action[112];
+	char reason[480];
+	char remedy[384];
+};
+
+/**
+ * vmtap_error_format() - Write an error as one line
+ *
+ * "OBJECT: cannot ACTION: REASON; REMEDY".
+ * Return: the length that the whole text has, as snprintf() does.
+ */
+int vmtap_error_format(const struct vmtap_error *err, char *buf, size_t size);
+
+/* ------------------------------------------------------------------ frames */
+
+/**
+ * struct vmtap_net_hdr - virtio-net header in its v1 layout, host byte order
+ *
+ * Field for field `struct virtio_net_hdr_v1` (<linux/virtio_net.h>; virtio
+ * 1.2, 5.1.6). All zero: a complete, checksummed frame.
+ */
+struct vmtap_net_hdr {
+	uint8_t flags;	      /* VMTAP_HDR_* */
+	uint8_t gso_type;     /* VMTAP_GSO_*, perhaps | VMTAP_GSO_ECN */
+	uint16_t hdr_len;     /* bytes of headers in front of the payload, a hint */
+	uint16_t gso_size;    /* payload bytes of each segment */
+	uint16_t csum_start;  /* where the checksummed part starts */
+	uint16_t csum_offset; /* where, from there, the checksum goes */
+	uint16_t num_buffers; /* receive buffers used; 0 outside a guest's ring */
+};
+
+#define VMTAP_HDR_NEEDS_CSUM 1u /* VIRTIO_NET_HDR_F_NEEDS_CSUM */
+#define VMTAP_HDR_DATA_VALID 2u /* VIRTIO_NET_HDR_F_DATA_VALID */
+
+#define VMTAP_GSO_NONE 0u
+#define VMTAP_GSO_TCPV4 1u
+#define VMTAP_GSO_UDP 3u /* UFO: IP fragments */
+#define VMTAP_GSO_TCPV6 4u
+#define VMTAP_GSO_UDP_L4 5u /* USO: datagrams */
+#define VMTAP_GSO_ECN 0x80u
+
+/**
+ * struct vmtap_frame - An Ethernet frame, without its FCS
+ * @hdr:     its virtio-net header
+ * @len:     bytes in @iov together, 14..VMTAP_FRAME_MAX
+ * @iov_cnt: entries in @iov, at least 1
+ * @iov:     where the bytes are; borrowed
+ */
+struct vmtap_frame {
+	struct vmtap_net_hdr hdr;
+	uint32_t len;
+	uint32_t iov_cnt;
+	const struct iovec *iov;
+};
+
+/** Offloads that a receiver of frames takes. */
+enum vmtap_offload {
+	VMTAP_OFFLOAD_CSUM = 1 << 0, /* checksums still to be filled in */
+	VMTAP_OFFLOAD_TSO4 = 1 << 1,
+	VMTAP_OFFLOAD_TSO6 = 1 << 2,
+	VMTAP_OFFLOAD_ECN = 1 << 3, /* TSO frames with CWR set */
+	VMTAP_OFFLOAD_UFO = 1 << 4,
+	VMTAP_OFFLOAD_USO4 = 1 << 5,
+	VMTAP_OFFLOAD_USO6 = 1 << 6,
+	VMTAP_OFFLOAD_ALL = (1 << 7) - 1,
+};
+
+/* -------------------------------------------------------------- statistics */
+
+/** Why a frame was not delivered. */
+enum vmtap_drop {
+	VMTAP_DROP_NO_PEER,    /* the port is joined to nothing */
+	VMTAP_DROP_LINK_DOWN,  /* a link was set down at one end */
+	VMTAP_DROP_PEER_GONE,  /* the other side is closed, broken or not connected */
+	VMTAP_DROP_RUNT,       /* shorter than an Ethernet header */
+	VMTAP_DROP_TOO_LONG,   /* longer than VMTAP_FRAME_MAX, or than the other side takes */
+	VMTAP_DROP_BAD_HEADER, /* a virtio-net header that does not fit its frame */
+	VMTAP_DROP_REFUSED,    /* the device refused the frame (EINVAL) */
+	VMTAP_DROP_IF_DOWN,    /* the interface is down (EIO) */
+	VMTAP_DROP_QUEUE_FULL, /* a bounded queue had no room */
+	VMTAP_DROP_IO,	       /* any other error of a system call */
+	VMTAP_DROP_PURGED,     /* was waiting when its port closed */
+	VMTAP_DROP_CNT,
+};
+
+/** The cause's name, as in "link-down"; NULL beyond the last. */
+const char *vmtap_drop_name(enum vmtap_drop cause);
+
+/** Counters of one direction. */
+struct vmtap_counters {
+	uint64_t frames;
+	uint64_t bytes;	     /* without virtio-net headers and framing */
+	uint64_t gso_frames; /* of @frames, those still to be segmented */
+	uint64_t drops[VMTAP_DROP_CNT];
+};
+
+/**
+ * struct vmtap_stats - Counters of a port since it was opened
+ * @rx: frames that entered through the port
+ * @tx: frames that left through the port
+ * @rx_holds: times the peer could not take a frame and reading stopped
+ * @tx_holds: times the port could not take a frame and said so
+ */
+struct vmtap_stats {
+	struct vmtap_counters rx;
+	struct vmtap_counters tx;
+	uint64_t rx_holds;
+	uint64_t tx_holds;
+};
+
+/* ---------------------------------------------------------------- instance */
+
+enum vmtap_log_level {
+	VMTAP_LOG_ERROR,   /* the user must act */
+	VMTAP_LOG_WARNING, /* degraded */
+	VMTAP_LOG_INFO,	   /* life cycle */
+	VMTAP_LOG_DEBUG,   /* decisions */
+};
+
+/** State of a port. */
+enum vmtap_port_state {
+	VMTAP_PORT_WAITING, /* open; the other side is not there (yet) */
+	VMTAP_PORT_UP,	    /* frames move */
+	VMTAP_PORT_BROKEN,  /* failed for good; vmtap_port_error() says why */
+	VMTAP_PORT_CLOSED,
+};
+
+/**
+ * struct vmtap_config - What an instance is made with
+ * @size:      sizeof(struct vmtap_config); newer fields are zero for older callers
+ * @log_level: most detailed level that @log is called for
+ * @log:       one line, without newline; @object is "" when it concerns no port.
+ *             NULL: nothing is logged
+ * @event:     a port changed its state. NULL: not told
+ * @opaque:    handed to @log and @event
+ */
+struct vmtap_config {
+	size_t size;
+	enum vmtap_log_level log_level;
+	void (*log)(void *opaque, enum vmtap_log_level level, const char *object, const char *msg);
+	void (*event)(void *opaque, struct vmtap_port *port, enum vmtap_port_state state);
+	void *opaque;
+};
+
+/** vmtap_new() - Make an instance. @config is borrowed and may be NULL.
+ *  Return: owned; free with vmtap_free(). NULL: out of memory or descriptors. */
+struct vmtap *vmtap_new(const struct vmtap_config *config, struct vmtap_error *err);
+
+/** vmtap_free() - Close every port and link and free the instance. Not from a
+ *  callback. Port and link handles that the caller holds become invalid. */
+void vmtap_free(struct vmtap *v);
+
+/** vmtap_fd() - A descriptor that is readable when vmtap_dispatch() has work.
+ *  Borrowed: never read, write or close it. Valid until vmtap_free(). */
+int vmtap_fd(const struct vmtap *v);
+
+/**
+ * vmtap_dispatch() - Handle what is ready
+ * @timeout_ms: how long to wait for something; 0: not at all; -1: without limit
+ *
+ * Handles a bounded amount of work and returns; when more is left, vmtap_fd()
+ * stays readable.
+ * Return: 0, or -EINTR when a signal ended the wait.
+ */
+int vmtap_dispatch(struct vmtap *v, int timeout_ms);
+
+/**
+ * vmtap_set_cancel_fd() - A descriptor that ends long waits
+ *
+ * When @fd is readable, calls that wait for a program (script=) end it and fail with
+ * -ECANCELED. @fd is borrowed for the life of the instance; -1: none, as in the beginning.
+ */
+void vmtap_set_cancel_fd(struct vmtap *v, int fd);
+
+/**
+ * vmtap_add_fd() - Give a descriptor a name, so that fd=NAME can refer to it
+ * @name: does not start with a digit
+ * @fd:   takes it when the call succeeds; a port that uses it takes it over
+ * Return: 0; -EEXIST, -EINVAL, -EBADF.
+ */
+int vmtap_add_fd(struct vmtap *v, const char *name, int fd, struct vmtap_error *err);
+
+/** vmtap_version() - VMTAP_VERSION of the library that runs. */
+const char *vmtap_version(void);
+
+/* ------------------------------------------------------------------- ports */
+
+/**
+ * vmtap_port_open() - Open a port from its description
+ * @spec: "TYPE,KEY=VALUE,…" as in "tap,ifname=vm0,queues=2", or the same as a
+ *        JSON object, {"type":"tap","ifname":"vm0","queues":2}. `id=` names
+ *        the port; without it, a name is made up. vmtap_type_info() lists types and keys.
+ *
+ * May run programs (script=) and wait for them. The port moves no frame until
+ * it is linked. A port that connects or listens is open before its other side is there.
+ * Return: a handle; release it with vmtap_port_close(). NULL: see @err.
+ */
+struct vmtap_port *vmtap_port_open(struct vmtap *v, const char *spec, struct vmtap_error *err);
+
+/** vmtap_port_check() - Parse @spec and try what can be tried without changing
+ *  anything: names, permissions, files, conflicts.
+ *  Return: 0, or a negative errno and @err. */
+int vmtap_port_check(struct vmtap *v, const char *spec, struct vmtap_error *err);
+
+/**
+ * vmtap_port_close() - Close the port and release the handle
+ *
+ * In this order: what is queued is purged and its callbacks called with
+ * -ECANCELED, the down script runs, descriptors are closed. Safe inside the
+ * port's own callbacks and while a send is pending. NULL is fine. To keep
+ * the handle (and be able to close again, ask for statistics or the error),
+ * take a reference first.
+ */
+void vmtap_port_close(struct vmtap_port *port);
+
+/** vmtap_port_ref() - One more reference to the handle. Return: @port. */
+struct vmtap_port *vmtap_port_ref(struct vmtap_port *port);
+/** vmtap_port_unref() - Give a reference back; the last one closes the port. */
+void vmtap_port_unref(struct vmtap_port *port);
+
+/** vmtap_port_shutdown() - Close the port, keep the handle. Any number of times. */
+void vmtap_port_shutdown(struct vmtap_port *port);
+
+const char *vmtap_port_name(const struct vmtap_port *port);
+const char *vmtap_port_type(const struct vmtap_port *port);
+enum vmtap_port_state vmtap_port_state(const struct vmtap_port *port);
+/** vmtap_port_error() - Why the port is broken; NULL when it is not. Borrowed. */
+const struct vmtap_error *vmtap_port_error(const struct vmtap_port *port);
+
+/** vmtap_port_describe() - One line, as in "ifname=vm0,script=no,downscript=no".
+ *  Return: the length of the whole text, as snprintf() does. */
+int vmtap_port_describe(const struct vmtap_port *port, char *buf, size_t size);
+
+/** vmtap_port_ifname() - The host interface's name; NULL where there is none. */
+const char *vmtap_port_ifname(const struct vmtap_port *port);
+
+/** vmtap_port_fd() - The descriptor of queue @queue (from 0); -1: there is none. Borrowed. */
+int vmtap_port_fd(const struct vmtap_port *port, unsigned queue);
+
+/** vmtap_port_stats() - Copy the counters; @size is sizeof(*stats). */
+void vmtap_port_stats(const struct vmtap_port *port, struct vmtap_stats *stats, size_t size);
+
+/**
+ * vmtap_port_set_poll() - Stop or restart reading and writing
+ *
+ * While off, the port takes no frame (its peer is held back) and reads none;
+ * nothing is lost. Used while a VM is paused.
+ */
+void vmtap_port_set_poll(struct vmtap_port *port, bool on);
+
+/** vmtap_port_set_link() - Set the port's link up or down. Reaches the host
+ *  side (TAP: carrier) and the peer. While down, frames are discarded and counted. */
+int vmtap_port_set_link(struct vmtap_port *port, bool up, struct vmtap_error *err);
+
+/* Header and offloads of ports with a device behind them (TAP). On others:
+ * false, or -EOPNOTSUPP. */
+
+enum vmtap_endian {
+	VMTAP_ENDIAN_NATIVE,
+	VMTAP_ENDIAN_LITTLE,
+	VMTAP_ENDIAN_BIG
+};
+
+bool vmtap_port_has_vnet_hdr(const struct vmtap_port *port);
+/** Can the header have @len bytes? */
+bool vmtap_port_has_vnet_hdr_len(const struct vmtap_port *port, unsigned len);
+bool vmtap_port_has_ufo(const struct vmtap_port *port);
+bool vmtap_port_has_uso(const struct vmtap_port *port);
+/** Use the header or not; agrees with the device having one, else -EINVAL. */
+int vmtap_port_use_vnet_hdr(struct vmtap_port *port, bool on, struct vmtap_error *err);
+/** 10 or 12 bytes; anything else is -EINVAL. */
+int vmtap_port_set_vnet_hdr_len(struct vmtap_port *port, unsigned len, struct vmtap_error *err);
+/** Byte order of the header at the device (TUNSETVNETLE, TUNSETVNETBE). */
+int vmtap_port_set_vnet_endian(struct vmtap_port *port, enum vmtap_endian order,
+			       struct vmtap_error *err);
+/**
+ * vmtap_port_set_offload() - State what the frames' reader takes
+ * @offload: bits of enum vmtap_offload
+ *
+ * On an application port: what the application takes; its peer follows. On
+ * a device: set directly what the device may leave undone; what the kernel
+ * lacks is left out. Return: the bits in force, or a negative errno.
+ */
+int vmtap_port_set_offload(struct vmtap_port *port, unsigned offload, struct vmtap_error *err);
+/** Attach or detach queue @queue of a multi-queue TAP (TUNSETQUEUE). */
+int vmtap_port_set_queue(struct vmtap_port *port, unsigned queue, bool on, struct vmtap_error *err);
+
+/* ------------------------------------------------------- application ports */
+
+/**
+ * struct vmtap_app_ops - How the application receives
+ * @size:     sizeof(struct vmtap_app_ops)
+ * @hdr_len:  0: the application's frames carry no virtio-net header;
+ *            10 or 12: vmtap_send() and vmtap_sendv() expect one of that length in front
+ * @frames:   @cnt frames (1..VMTAP_BURST_MAX) for the application, borrowed
+ *            until it returns. Return how many were taken; after fewer than
+ *            @cnt, call vmtap_app_writable() when there is room again
+ * @writable: the peer takes frames again, after vmtap_send_burst() took fewer
+ *            than it was offered. May be NULL
+ * @link:     the peer's link went up or down. May be NULL
+ * @closed:   the port is closed; no callback comes after it. May be NULL
+ */
+struct vmtap_app_ops {
+	size_t size;
+	unsigned hdr_len;
+	unsigned (*frames)(void *opaque, const struct vmtap_frame *frames, unsigned cnt);
+	void (*writable)(void *opaque);
+	void (*link)(void *opaque, bool up);
+	void (*closed)(void *opaque);
+};
+
+/** vmtap_app_new() - Make a port that the application implements.
+ *  @name may be NULL; @ops is borrowed and must outlive the port. */
+struct vmtap_port *vmtap_app_new(struct vmtap *v, const char *name, const struct vmtap_app_ops *ops,
+				 void *opaque, struct vmtap_error *err);
+
+/** vmtap_app_writable() - The application can take frames again. */
+void vmtap_app_writable(struct vmtap_port *port);
+
+/**
+ * vmtap_send_burst() - Offer frames to the port's peer
+ * @cnt: 1..VMTAP_BURST_MAX
+ * Return: frames taken. Fewer than @cnt: ops->writable will be called once.
+ */
+unsigned vmtap_send_burst(struct vmtap_port *port, const struct vmtap_frame *frames, unsigned cnt);
+
+/** vmtap_sent_cb() - Called exactly once for a send that returned 0.
+ *  @status: bytes sent, or -ECANCELED when it was purged. */
+typedef void vmtap_sent_cb(void *opaque, ssize_t status);
+
+/**
+ * vmtap_send() - Send one frame, now or later
+ * @buf:  the frame, with its virtio-net header in front when ops->hdr_len is not 0
+ * @done: called when a queued frame has been delivered or purged; NULL: not told
+ *
+ * Return: @len: delivered (or discarded and counted, when nobody listens);
+ *         0: queued, in order, copied; @done will be called;
+ *         -ENOBUFS: the queue is full (only with @done NULL); -EINVAL: bad length; -EPIPE: closed.
+ */
+ssize_t vmtap_send(struct vmtap_port *port, const void *buf, size_t len, vmtap_sent_cb *done,
+		   void *opaque);
+/** vmtap_send_raw() - The same for a frame without header, whatever ops->hdr_len says. */
+ssize_t vmtap_send_raw(struct vmtap_port *port, const void *buf, size_t len, vmtap_sent_cb *done,
+		       void *opaque);
+/** vmtap_sendv() - The same for a scatter list of any length. */
+ssize_t vmtap_sendv(struct vmtap_port *port, const struct iovec *iov, unsigned iov_cnt,
+		    vmtap_sent_cb *done, void *opaque);
+/** vmtap_flush() - Try to deliver what is queued, in order. Return: frames still queued. */
+unsigned vmtap_flush(struct vmtap_port *port);
+/** vmtap_purge() - Drop what is queued; every pending callback is called with -ECANCELED. */
+void vmtap_purge(struct vmtap_port *port);
+
+/* ------------------------------------------------------------------- links */
+
+/** vmtap_link_new() - Join two ports; frames move from now on.
+ *  Offloads are negotiated: each side is told what the other takes; the rest is finished in software.
+ *  Return: borrowed; it ends with vmtap_link_free() or with either port. NULL: -EBUSY, -EINVAL. */
+struct vmtap_link *vmtap_link_new(struct vmtap *v, struct vmtap_port *a, struct vmtap_port *b,
+				  struct vmtap_error *err);
+void vmtap_link_free(struct vmtap_link *link);
+
+/* ----------------------------------------------------------- introspection */
+
+/** struct vmtap_key_info - One option of a port type; all strings static. */
+struct vmtap_key_info {
+	const char *name;
+	const char *kind; /* "string", "on/off", "integer", "size", "one of a|b", … */
+	const char *unit; /* "bytes", "ms", … or "" */
+	const char *def;  /* what happens without it */
+	const char *help;
+	bool required;
+};
+
+/** struct vmtap_type_info - One port type; all strings static. */
+struct vmtap_type_info {
+	const char *name;
+	const char *summary; /* one line */
+	const char *help;    /* paragraphs, with examples */
+	const struct vmtap_key_info *keys;
+	unsigned key_cnt;
+};
+
+/** vmtap_type_info() - The @index-th port type, from 0; NULL beyond the last. Static. */
+const struct vmtap_type_info *vmtap_type_info(unsigned index);
+
+#pragma GCC visibility pop
+
+#ifdef __cplusplus
+}
+#endif
+#endif

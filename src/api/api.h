@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The insides of the public handles.
+ *
+ * Closing from callbacks
+ *   Every callback into the application passes through call_begin() and
+ *   call_end(). While one is on the stack, code of a port may be, too, so a
+ *   port that is closed there only leaves its link at once; the rest is done
+ *   by the reaper, a task of the loop.
+ */
+#ifndef API_API_H
+#define API_API_H
+
+#include "base/error.h"
+#include "base/log.h"
+#include "loop/loop.h"
+#include "net/link.h"
+#include "net/port-type.h"
+#include "net/port.h"
+#include "vmtap/vmtap.h"
+
+struct named_fd {
+	struct named_fd *next;
+	int fd;
+	char name[];
+};
+
+struct vmtap {
+	struct loop *loop;
+	struct log log;
+	struct port_env env;
+	struct vmtap_config config;
+	struct vmtap_port *ports; /* newest first */
+	struct vmtap_link *links;
+	struct named_fd *fds;
+	struct loop_task reap;
+	unsigned depth;	 /* callbacks of the application on the stack */
+	unsigned serial; /* for names that are made up */
+};
+
+/**
+ * struct vmtap_port - A handle
+ * @refs:    the application's references; @port lives on until they are gone
+ * @closing: closed from a callback; the reaper does the rest
+ */
+struct vmtap_port {
+	struct vmtap *v;
+	struct vmtap_port *next;
+	struct port *port;
+	unsigned refs;
+	bool closing;
+	const struct vmtap_app_ops *app_ops; /* NULL: not an application port */
+	void *app_opaque;
+};
+
+struct vmtap_link {
+	struct vmtap *v;
+	struct vmtap_link *next;
+	struct link *link;
+};
+
+static inline void call_begin(struct vmtap *v)
+{
+	v->depth++;
+}
+
+static inline void call_end(struct vmtap *v)
+{
+	v->depth--;
+}
+
+/** reap() - Close and free what waits for it; from the loop, or when no callback is on the stack. */
+void reap(struct vmtap *v);
+/** reap_soon() - Now, or from the loop when a callback is on the stack. */
+void reap_soon(struct vmtap *v);
+
+/** port_type_find() - NULL and @err when there is no such type. */
+const struct port_type *port_type_find(const char *name, struct vmtap_error *err);
+
+/** handle_new() - Takes @port, which may be NULL until the caller has it. NULL: out of memory;
+ *  @port is freed. */
+struct vmtap_port *handle_new(struct vmtap *v, struct port *port, struct vmtap_error *err);
+
+#endif

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT */
+/* Instances: the loop, the log, and what waits to be freed. */
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/api.h"
+#include "base/fd.h"
+
+const char *vmtap_version(void)
+{
+	return VMTAP_VERSION;
+}
+
+int vmtap_error_format(const struct vmtap_error *err, char *buf, size_t size)
+{
+	return snprintf(buf, size, "%s%scannot %s: %s%s%s", err->object, err->object[0] ? ": " : "",
+			err->action, err->reason, err->remedy[0] ? "; " : "", err->remedy);
+}
+
+const char *vmtap_drop_name(enum vmtap_drop cause)
+{
+	static const char *const names[] = {
+		[VMTAP_DROP_NO_PEER] = "no-peer",	[VMTAP_DROP_LINK_DOWN] = "link-down",
+		[VMTAP_DROP_PEER_GONE] = "peer-gone",	[VMTAP_DROP_RUNT] = "runt",
+		[VMTAP_DROP_TOO_LONG] = "too-long",	[VMTAP_DROP_BAD_HEADER] = "bad-header",
+		[VMTAP_DROP_REFUSED] = "refused",	[VMTAP_DROP_IF_DOWN] = "interface-down",
+		[VMTAP_DROP_QUEUE_FULL] = "queue-full", [VMTAP_DROP_IO] = "io-error",
+		[VMTAP_DROP_PURGED] = "purged",
+	};
+	_Static_assert(sizeof(names) / sizeof(names[0]) == VMTAP_DROP_CNT, "a name for each cause");
+
+	return (unsigned)cause < VMTAP_DROP_CNT ? names[cause] : NULL;
+}
+
+/* ---------------------------------------------------------------- callbacks */
+
+static void log_write(void *opaque, enum vmtap_log_level level, const char *object, const char *msg)
+{
+	struct vmtap *v = opaque;
+
+	call_begin(v);
+	v->config.log(v->config.opaque, level, object, msg);
+	call_end(v);
+}
+
+static void port_event(void *opaque, struct port *p, enum vmtap_port_state state)
+{
+	struct vmtap *v = opaque;
+
+	for (struct vmtap_port *h = v->ports; h; h = h->next) {
+		if (h->port != p || h->closing)
+			continue;
+		call_begin(v);
+		v->config.event(v->config.opaque, h, state);
+		call_end(v);
+		return;
+	}
+}
+
+/* -------------------------------------------------------- named descriptors */
+
+static int take_fd(void *opaque, const char *name)
+{
+	struct vmtap *v = opaque;
+
+	for (struct named_fd **at = &v->fds; *at; at = &(*at)->next) {
+		struct named_fd *n = *at;
+		int fd = n->fd;
+
+		if (strcmp(n->name, name) != 0)
+			continue;
+		*at = n->next;
+		free(n);
+		return fd;
+	}
+	return -ENOENT;
+}
+
+int vmtap_add_fd(struct vmtap *v, const char *name, int fd, struct vmtap_error *err)
+{
+	struct named_fd *n;
+	size_t len = strlen(name);
+
+	if (!len || len > 255 || isdigit((unsigned char)name[0]))
+		return error_set(err, EINVAL, name, "name a descriptor",
+				 "a name has 1 to 255 characters and does not start with a digit");
+	if (fcntl(fd, F_GETFD) < 0)
+		return error_set(err, EBADF, name, "name a descriptor", "%d is not open", fd);
+	for (n = v->fds; n; n = n->next)
+		if (strcmp(n->name, name) == 0)
+			return error_set(err, EEXIST, name, "name a descriptor",
+					 "the name is taken");
+	n = malloc(sizeof(*n) + len + 1);
+	if (!n)
+		return error_errno(err, ENOMEM, name, "name a descriptor");
+	memcpy(n->name, name, len + 1);
+	n->fd = fd;
+	n->next = v->fds;
+	v->fds = n;
+	fd_set_cloexec(fd);
+	return 0;
+}
+
+/* ------------------------------------------------------------------- reaper */
+
+static void reap_ports(struct vmtap *v)
+{
+	for (struct vmtap_port **at = &v->ports; *at;) {
+		struct vmtap_port *h = *at;
+
+		if (h->closing && !h->port->closed)
+			port_close(h->port);
+		if (h->refs || !h->port->closed) {
+			at = &h->next;
+			continue;
+		}
+		*at = h->next;
+		port_free(h->port);
+		free(h);
+	}
+}
+
+static void reap_links(struct vmtap *v)
+{
+	for (struct vmtap_link **at = &v->links; *at;) {
+		struct vmtap_link *l = *at;
+
+		if (!link_is_closed(l->link)) {
+			at = &l->next;
+			continue;
+		}
+		*at = l->next;
+		link_free(l->link);
+		free(l);
+	}
+}
+
+void reap(struct vmtap *v)
+{
+	loop_task_del(v->loop, &v->reap);
+	reap_ports(v);
+	reap_links(v);
+}
+
+void reap_soon(struct vmtap *v)
+{
+	if (v->depth)
+		loop_task_add(v->loop, &v->reap);
+	else
+		reap(v);
+}
+
+static void reap_run(struct loop_task *t)
+{
+	reap((struct vmtap *)((char *)t - offsetof(struct vmtap, reap)));
+}
+
+/* ----------------------------------------------------------------- instance */
+
+struct vmtap *vmtap_new(const struct vmtap_config *config, struct vmtap_error *err)
+{
+	struct vmtap *v = calloc(1, sizeof(*v));
+
+	if (!v) {
+		error_errno(err, ENOMEM, "vmtap", "make an instance");
+		return NULL;
+	}
+	if (config)
+		memcpy(&v->config, config,
+		       config->size < sizeof(v->config) ? config->size : sizeof(v->config));
+	v->loop = loop_new();
+	if (!v->loop) {
+		error_errno(err, errno, "vmtap", "make an event loop");
+		free(v);
+		return NULL;
+	}
+	v->log = (struct log) {
+		.level = v->config.log_level,
+		.write = v->config.log ? log_write : NULL,
+		.opaque = v,
+	};
+	v->env = (struct port_env) {
+		.loop = v->loop,
+		.log = &v->log,
+		.event = v->config.event ? port_event : NULL,
+		.take_fd = take_fd,
+		.cancel_fd = -1,
+		.opaque = v,
+	};
+	v->reap.run = reap_run;
+	return v;
+}
+
+void vmtap_free(struct vmtap *v)
+{
+	if (!v)
+		return;
+	for (struct vmtap_port *h = v->ports; h; h = h->next) {
+		vmtap_port_ref(h); /* a callback may let go of it */
+		vmtap_port_shutdown(h);
+	}
+	for (struct vmtap_port *h = v->ports; h; h = h->next)
+		h->refs = 0;
+	reap(v);
+	while (v->fds) {
+		int fd = take_fd(v, v->fds->name);
+
+		fd_close(&fd);
+	}
+	loop_free(v->loop);
+	free(v);
+}
+
+void vmtap_set_cancel_fd(struct vmtap *v, int fd)
+{
+	v->env.cancel_fd = fd;
+}
+
+int vmtap_fd(const struct vmtap *v)
+{
+	return loop_fd(v->loop);
+}
+
+int vmtap_dispatch(struct vmtap *v, int timeout_ms)
+{
+	return loop_dispatch(v->loop, timeout_ms);
+}

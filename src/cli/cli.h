@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/* The parts of the `vmtap` program. It uses the public header only. */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "vmtap/vmtap.h"
+
+/** Exit codes; documented in vmtap(1). */
+enum {
+	EXIT_OK = 0,	   /* ended as asked */
+	EXIT_FAILED = 1,   /* a port failed while running */
+	EXIT_USAGE = 2,	   /* the command line is wrong */
+	EXIT_RESOURCE = 3, /* a port cannot be opened: permission, name, device, address */
+};
+
+/** struct cli - Options that all commands share. */
+struct cli {
+	enum vmtap_log_level log_level;
+	bool json;	/* --log-format json */
+	double stats_s; /* --stats; 0: none */
+};
+
+/* log.c ------------------------------------------------------------------- */
+
+/** log_line() - As config.log; @opaque is the struct cli. Never fails visibly. */
+void log_line(void *opaque, enum vmtap_log_level level, const char *object, const char *msg);
+/** log_failure() - An error object as a line. */
+void log_failure(const struct cli *cli, const struct vmtap_error *err);
+
+/* commands ----------------------------------------------------------------- */
+
+int cmd_connect(const struct cli *cli, int argc, char **argv);
+int cmd_check(const struct cli *cli, int argc, char **argv);
+int cmd_help(int argc, char **argv);
+/** cmd_complete() - Words that may follow, one a line, for the shells' completion. */
+int cmd_complete(int argc, char **argv);
+
+/** usage() - The whole of --help. */
+void usage(FILE *out);
+
+/* stats.c ------------------------------------------------------------------ */
+
+/** struct stats_row - What was shown last of a port. */
+struct stats_row {
+	struct vmtap_port *port;
+	struct vmtap_stats last;
+};
+
+/** stats_live() - A line a port: what moved since the last call, @interval_s ago. */
+void stats_live(const struct cli *cli, struct stats_row *rows, unsigned cnt, double interval_s);
+/** stats_summary() - A table of everything since the start. */
+void stats_summary(const struct cli *cli, const struct stats_row *rows, unsigned cnt);
+
+/* notify.c ----------------------------------------------------------------- */
+
+/** notify_manager() - Tell the service manager (sd_notify(3) protocol), when there is one. */
+void notify_manager(const char *state);
+
+#endif

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * `vmtap connect PORT PORT` and `vmtap check PORT…`.
+ *
+ * Signals arrive through a signalfd, which also ends a script that hangs.
+ * The first SIGINT or SIGTERM closes in order: ports in the reverse order of
+ * their opening, down scripts, sockets unlinked.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+
+#define PORTS_MAX 2
+
+struct session {
+	const struct cli *cli;
+	struct vmtap *v;
+	int signal_fd, stats_fd;
+	struct stats_row rows[PORTS_MAX];
+	unsigned port_cnt;
+	bool failed; /* a port broke */
+};
+
+static int exit_code(const struct vmtap_error *err)
+{
+	return err->code == EINVAL || err->code == ENAMETOOLONG ? EXIT_USAGE : EXIT_RESOURCE;
+}
+
+static int failure(const struct cli *cli, const char *action)
+{
+	struct vmtap_error err = { .code = errno, .object = "vmtap" };
+
+	snprintf(err.action, sizeof(err.action), "%s", action);
+	snprintf(err.reason, sizeof(err.reason), "%s", strerror(errno));
+	log_failure(cli, &err);
+	return EXIT_RESOURCE;
+}
+
+static void on_log(void *opaque, enum vmtap_log_level level, const char *object, const char *msg)
+{
+	struct session *s = opaque;
+
+	log_line((void *)(uintptr_t)s->cli, level, object, msg);
+}
+
+static void on_event(void *opaque, struct vmtap_port *port, enum vmtap_port_state state)
+{
+	struct session *s = opaque;
+
+	if (state == VMTAP_PORT_BROKEN)
+		s->failed = true; /* the library has logged why */
+}
+
+static struct vmtap *make_instance(struct session *s, struct vmtap_error *err)
+{
+	struct vmtap_config config = {
+		.size = sizeof(config),
+		.log_level = s->cli->log_level,
+		.log = on_log,
+		.event = on_event,
+		.opaque = s,
+	};
+
+	return vmtap_new(&config, err);
+}
+
+static int open_signals(struct session *s)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return s->signal_fd < 0 ? failure(s->cli, "watch for signals") : 0;
+}
+
+static int open_stats(struct session *s)
+{
+	double secs = s->cli->stats_s;
+	struct itimerspec its = { 0 };
+
+	if (secs <= 0)
+		return 0;
+	its.it_interval.tv_sec = (time_t)secs;
+	its.it_interval.tv_nsec = (long)((secs - (double)(time_t)secs) * 1e9);
+	its.it_value = its.it_interval;
+	s->stats_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (s->stats_fd < 0 || timerfd_settime(s->stats_fd, 0, &its, NULL) < 0)
+		return failure(s->cli, "set the timer for --stats");
+	return 0;
+}
+
+static int open_ports(struct session *s, char **specs, unsigned cnt)
+{
+	struct vmtap_error err = { 0 };
+
+	for (unsigned i = 0; i < cnt; i++) {
+		struct vmtap_port *port = vmtap_port_open(s->v, specs[i], &err);
+
+		if (!port) {
+			log_failure(s->cli, &err);
+			return exit_code(&err);
+		}
+		s->rows[s->port_cnt++].port = port;
+	}
+	if (vmtap_link_new(s->v, s->rows[0].port, s->rows[1].port, &err))
+		return 0;
+	log_failure(s->cli, &err);
+	return EXIT_RESOURCE;
+}
+
+static void say_ready(const struct session *s)
+{
+	char what[512];
+
+	for (unsigned i = 0; i < s->port_cnt; i++) {
+		vmtap_port_describe(s->rows[i].port, what, sizeof(what));
+		log_line((void *)(uintptr_t)s->cli, VMTAP_LOG_INFO,
+			 vmtap_port_name(s->rows[i].port), what);
+	}
+	log_line((void *)(uintptr_t)s->cli, VMTAP_LOG_INFO, "", "ready");
+	notify_manager("READY=1");
+}
+
+/* Did a signal ask for the end? */
+static bool signalled(const struct session *s)
+{
+	struct signalfd_siginfo info;
+
+	return read(s->signal_fd, &info, sizeof(info)) == sizeof(info);
+}
+
+static int run(struct session *s)
+{
+	struct pollfd fds[] = {
+		{ .fd = vmtap_fd(s->v), .events = POLLIN },
+		{ .fd = s->signal_fd, .events = POLLIN },
+		{ .fd = s->stats_fd, .events = POLLIN },
+	};
+	uint64_t ticks;
+
+	while (!s->failed) {
+		if (poll(fds, 3, -1) < 0 && errno != EINTR)
+			return failure(s->cli, "wait for events");
+		if (fds[0].revents)
+			vmtap_dispatch(s->v, 0);
+		if (fds[1].revents && signalled(s))
+			return EXIT_OK;
+		if (fds[2].revents && read(s->stats_fd, &ticks, sizeof(ticks)) == sizeof(ticks))
+			stats_live(s->cli, s->rows, s->port_cnt, s->cli->stats_s * (double)ticks);
+	}
+	return EXIT_FAILED;
+}
+
+static void close_fd(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+static void finish(struct session *s)
+{
+	notify_manager("STOPPING=1");
+	while (s->port_cnt) {
+		struct vmtap_port *port = s->rows[--s->port_cnt].port;
+
+		vmtap_port_close(port);
+	}
+	vmtap_free(s->v);
+	close_fd(s->signal_fd);
+	close_fd(s->stats_fd);
+}
+
+static int usage_error(const struct cli *cli, const char *action, const char *reason,
+		       const char *remedy)
+{
+	struct vmtap_error err = { .code = EINVAL, .object = "vmtap" };
+
+	snprintf(err.action, sizeof(err.action), "%s", action);
+	snprintf(err.reason, sizeof(err.reason), "%s", reason);
+	snprintf(err.remedy, sizeof(err.remedy), "%s", remedy);
+	log_failure(cli, &err);
+	return EXIT_USAGE;
+}
+
+int cmd_connect(const struct cli *cli, int argc, char **argv)
+{
+	struct session s = { .cli = cli, .signal_fd = -1, .stats_fd = -1 };
+	struct vmtap_error err = { 0 };
+	int ret;
+
+	if (argc != PORTS_MAX)
+		return usage_error(cli, "connect",
+				   argc < PORTS_MAX ? "it takes two ports"
+						    : "it takes two ports, and here are more",
+				   "for example: vmtap connect tap,ifname=vm0 "
+				   "stream,server=on,path=/run/vm0.sock");
+	ret = open_signals(&s);
+	if (ret)
+		return ret;
+	s.v = make_instance(&s, &err);
+	if (!s.v) {
+		log_failure(cli, &err);
+		return EXIT_RESOURCE;
+	}
+	vmtap_set_cancel_fd(s.v, s.signal_fd);
+	ret = open_ports(&s, argv, (unsigned)argc);
+	if (!ret)
+		ret = open_stats(&s);
+	if (!ret) {
+		say_ready(&s);
+		ret = run(&s);
+		if (cli->stats_s > 0)
+			stats_summary(cli, s.rows, s.port_cnt);
+	}
+	finish(&s);
+	return ret;
+}
+
+int cmd_check(const struct cli *cli, int argc, char **argv)
+{
+	struct session s = { .cli = cli, .signal_fd = -1, .stats_fd = -1 };
+	struct vmtap_error err = { 0 };
+	int ret = EXIT_OK;
+
+	if (argc < 1)
+		return usage_error(cli, "check", "it takes at least one port",
+				   "for example: vmtap check tap,ifname=vm0,br=br0");
+	s.v = make_instance(&s, &err);
+	if (!s.v) {
+		log_failure(cli, &err);
+		return EXIT_RESOURCE;
+	}
+	for (int i = 0; i < argc; i++) {
+		err = (struct vmtap_error) { 0 };
+		if (vmtap_port_check(s.v, argv[i], &err) == 0) {
+			printf("ok: %s\n", argv[i]);
+			continue;
+		}
+		log_failure(cli, &err);
+		if (ret == EXIT_OK)
+			ret = exit_code(&err);
+	}
+	vmtap_free(s.v);
+	return ret;
+}

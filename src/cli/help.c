@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+/* Help and completion, made from the library's one table of types and keys. */
+#include <string.h>
+
+#include "cli/cli.h"
+
+#define KEY_COLUMN 20
+#define WIDTH 96
+
+static const char *const intro =
+	"vmtap - links TAP interfaces of the host to virtual machines\n"
+	"\n"
+	"usage: vmtap [OPTION]... connect PORT PORT   join two ports until SIGINT or SIGTERM\n"
+	"       vmtap [OPTION]... check PORT...       try ports without changing anything\n"
+	"       vmtap help [TYPE]                     explain a port type and its keys\n"
+	"\n"
+	"A PORT is TYPE,KEY=VALUE,... (\",,\" is a literal comma; on/off, yes/no and true/false are\n"
+	"booleans; k, M and G are powers of 1024), or the same as a JSON object:\n"
+	"'{\"type\":\"tap\",\"ifname\":\"vm0\"}'. Every type knows id=NAME, which names the port in\n"
+	"messages.\n"
+	"\n"
+	"Options:\n"
+	"  -v, --verbose           say what happens; twice: also why\n"
+	"  -q, --quiet             errors only\n"
+	"      --log-format FORMAT text (default) or json: log lines on stderr, one object a line\n"
+	"      --stats SECONDS     counters of each port on stdout, that often; a summary at the end\n"
+	"  -h, --help              this text\n"
+	"      --version           the version\n"
+	"\n"
+	"Exit status: 0 ended as asked; 1 a port failed while running; 2 the command line is wrong;\n"
+	"3 a port cannot be opened.\n"
+	"\n"
+	"For example:\n"
+	"  vmtap connect tap,ifname=vm0,br=br0 stream,server=on,path=/run/vm0.sock\n"
+	"  qemu-system-x86_64 ... -netdev stream,id=n0,addr.type=unix,addr.path=/run/vm0.sock \\\n"
+	"      -device virtio-net-pci,netdev=n0\n";
+
+/* @text, broken at spaces, every line but the first behind @indent spaces. */
+static void wrap(FILE *out, const char *text, int indent)
+{
+	int column = indent;
+
+	while (*text) {
+		size_t word = strcspn(text, " ");
+
+		if (column > indent && column + 1 + (int)word > WIDTH) {
+			fprintf(out, "\n%*s", indent, "");
+			column = indent;
+		} else if (column > indent) {
+			fputc(' ', out);
+			column++;
+		}
+		fprintf(out, "%.*s", (int)word, text);
+		column += (int)word;
+		text += word;
+		text += strspn(text, " ");
+	}
+	fputc('\n', out);
+}
+
+static void print_key(FILE *out, const struct vmtap_key_info *k)
+{
+	char text[1024];
+	bool unit_said = !k->unit[0] || strstr(k->kind, k->unit);
+
+	snprintf(text, sizeof(text), "%s%s%s.%s%s%s%s", k->kind, unit_said ? "" : ", ",
+		 unit_said ? "" : k->unit, k->help[0] ? " " : "", k->help,
+		 k->required ? " (required)"
+		 : k->def[0] ? "; default: "
+			     : "",
+		 k->required ? "" : k->def);
+	fprintf(out, "    %-*s", KEY_COLUMN - 5, k->name);
+	fprintf(out, "%s", strlen(k->name) > KEY_COLUMN - 5 ? "\n                   " : "");
+	fputc(' ', out);
+	wrap(out, text, KEY_COLUMN);
+}
+
+static void print_type(FILE *out, const struct vmtap_type_info *type)
+{
+	fprintf(out, "%s - %s\n\n", type->name, type->summary);
+	if (type->help[0])
+		fprintf(out, "%s\n", type->help);
+	fprintf(out, "  Keys:\n");
+	for (unsigned i = 0; i < type->key_cnt; i++)
+		print_key(out, &type->keys[i]);
+}
+
+void usage(FILE *out)
+{
+	const struct vmtap_type_info *type;
+
+	fputs(intro, out);
+	fputs("\nPort types:\n", out);
+	for (unsigned i = 0; (type = vmtap_type_info(i)); i++) {
+		fputc('\n', out);
+		print_type(out, type);
+	}
+}
+
+int cmd_help(int argc, char **argv)
+{
+	const struct vmtap_type_info *type;
+
+	if (argc < 1) {
+		usage(stdout);
+		return EXIT_OK;
+	}
+	for (unsigned i = 0; (type = vmtap_type_info(i)); i++) {
+		if (strcmp(type->name, argv[0]) != 0)
+			continue;
+		print_type(stdout, type);
+		return EXIT_OK;
+	}
+	fprintf(stderr, "vmtap: there is no port type \"%.40s\"; the types are", argv[0]);
+	for (unsigned i = 0; (type = vmtap_type_info(i)); i++)
+		fprintf(stderr, "%s %s", i ? "," : "", type->name);
+	fputc('\n', stderr);
+	return EXIT_USAGE;
+}
+
+/* --------------------------------------------------------------- completion */
+
+static void complete_value(const struct vmtap_key_info *k, const char *stem, size_t stem_len)
+{
+	const char *choices = NULL;
+
+	if (strcmp(k->kind, "on/off") == 0)
+		choices = "on|off";
+	else if (strncmp(k->kind, "one of ", 7) == 0)
+		choices = k->kind + 7;
+	while (choices && *choices) {
+		size_t len = strcspn(choices, "|");
+
+		printf("%.*s%.*s\n", (int)stem_len, stem, (int)len, choices);
+		choices += len;
+		choices += *choices == '|';
+	}
+}
+
+/* Words that the description @word may become: types, then keys, then values. */
+static void complete_port(const char *word)
+{
+	const struct vmtap_type_info *type = NULL;
+	size_t name = strcspn(word, ",");
+	const char *last = strrchr(word, ','), *equals;
+
+	for (unsigned i = 0; (type = vmtap_type_info(i)); i++) {
+		if (!last)
+			printf("%s,\n", type->name);
+		else if (strlen(type->name) == name && strncmp(type->name, word, name) == 0)
+			break;
+	}
+	if (!last || !type)
+		return;
+	last++;
+	equals = strchr(last, '=');
+	for (unsigned i = 0; i < type->key_cnt; i++) {
+		const struct vmtap_key_info *k = &type->keys[i];
+
+		if (!equals)
+			printf("%.*s%s=\n", (int)(last - word), word, k->name);
+		else if (strlen(k->name) == (size_t)(equals - last) &&
+			 strncmp(k->name, last, (size_t)(equals - last)) == 0)
+			complete_value(k, word, (size_t)(equals + 1 - word));
+	}
+}
+
+int cmd_complete(int argc, char **argv)
+{
+	const struct vmtap_type_info *type;
+
+	if (argc == 2 && strcmp(argv[0], "port") == 0)
+		complete_port(argv[1]);
+	else if (argc >= 1 && strcmp(argv[0], "type") == 0)
+		for (unsigned i = 0; (type = vmtap_type_info(i)); i++)
+			puts(type->name);
+	return EXIT_OK;
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/* The `vmtap` program: options and commands. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+
+enum {
+	OPT_LOG_FORMAT = 256,
+	OPT_STATS,
+	OPT_VERSION,
+};
+
+/* A closed stdin, stdout or stderr would be the number of the next socket that is opened. */
+static void occupy_stdio(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd > STDERR_FILENO)
+		close(fd);
+}
+
+static int bad_usage(const char *what, const char *value)
+{
+	fprintf(stderr, "vmtap: %s%s%s; see vmtap --help\n", what, value ? ": " : "",
+		value ? value : "");
+	return EXIT_USAGE;
+}
+
+static int parse_stats(struct cli *cli, const char *text)
+{
+	char *end;
+
+	errno = 0;
+	cli->stats_s = strtod(text, &end);
+	if (end == text || *end || errno || !isfinite(cli->stats_s) || cli->stats_s < 0.1 ||
+	    cli->stats_s > 86400)
+		return bad_usage("--stats takes seconds, 0.1 to 86400, not", text);
+	return 0;
+}
+
+static int parse_options(struct cli *cli, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "help", no_argument, NULL, 'h' },
+		{ "verbose", no_argument, NULL, 'v' },
+		{ "quiet", no_argument, NULL, 'q' },
+		{ "version", no_argument, NULL, OPT_VERSION },
+		{ "log-format", required_argument, NULL, OPT_LOG_FORMAT },
+		{ "stats", required_argument, NULL, OPT_STATS },
+		{ 0 },
+	};
+	int c, ret;
+
+	while ((c = getopt_long(argc, argv, "hvq", options, NULL)) != -1) {
+		switch (c) {
+		case 'h':
+			usage(stdout);
+			exit(EXIT_OK);
+		case 'v':
+			if (cli->log_level < VMTAP_LOG_DEBUG)
+				cli->log_level++;
+			break;
+		case 'q':
+			cli->log_level = VMTAP_LOG_ERROR;
+			break;
+		case OPT_VERSION:
+			printf("vmtap %s\n", vmtap_version());
+			exit(EXIT_OK);
+		case OPT_LOG_FORMAT:
+			cli->json = strcmp(optarg, "json") == 0;
+			if (!cli->json && strcmp(optarg, "text") != 0)
+				return bad_usage("--log-format is text or json, not", optarg);
+			break;
+		case OPT_STATS:
+			ret = parse_stats(cli, optarg);
+			if (ret)
+				return ret;
+			break;
+		default: /* getopt has said what is wrong */
+			return bad_usage("that option cannot be used", NULL);
+		}
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct cli cli = { .log_level = VMTAP_LOG_WARNING };
+	const char *command;
+	int ret;
+
+	occupy_stdio();
+	signal(SIGPIPE, SIG_IGN);
+	if (argc > 1 && strcmp(argv[1], "__complete") == 0) /* its words may look like options */
+		return cmd_complete(argc - 2, argv + 2);
+	ret = parse_options(&cli, argc, argv);
+	if (ret)
+		return ret;
+	command = argv[optind];
+	if (!command)
+		return bad_usage("a command is missing: connect, check or help", NULL);
+	argc -= optind + 1;
+	argv += optind + 1;
+	if (strcmp(command, "connect") == 0)
+		return cmd_connect(&cli, argc, argv);
+	if (strcmp(command, "check") == 0)
+		return cmd_check(&cli, argc, argv);
+	if (strcmp(command, "help") == 0)
+		return cmd_help(argc, argv);
+	return bad_usage("there is no such command (connect, check, help)", command);
+}

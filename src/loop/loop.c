@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The event loop: descriptors, timers, tasks.
+ *
+ * A dispatch has three stages: wait, handle descriptors (timers are one of
+ * them), run tasks. Tasks that are added while tasks run wait for the next
+ * dispatch, which then does not block, so that a task that always adds
+ * itself cannot starve descriptors.
+ */
+#include "loop/loop.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+
+#define EVENTS_MAX 32
+
+struct loop {
+	int epfd;
+	struct loop_watch timer_watch; /* the timerfd */
+	struct loop_watch wake_watch;  /* the eventfd: tasks were added outside a dispatch */
+	struct loop_timer *timers;     /* sorted by at_ns */
+	uint64_t armed_ns;	       /* what the timerfd is set to; 0: nothing */
+	struct loop_task *task_first, *task_last;
+	bool dispatching;
+	bool woken; /* the eventfd is readable */
+	struct epoll_event events[EVENTS_MAX];
+	int event_cnt;
+};
+
+static void timer_arm(struct loop *l)
+{
+	uint64_t at = l->timers ? l->timers->at_ns : 0;
+	struct itimerspec its = {
+		.it_value = { .tv_sec = (time_t)(at / NSEC_PER_SEC),
+			      .tv_nsec = (long)(at % NSEC_PER_SEC) },
+	};
+
+	/* An early wake-up is harmless, so a later first timer does not re-arm. */
+	if (at == l->armed_ns || (l->armed_ns && at > l->armed_ns))
+		return;
+	timerfd_settime(l->timer_watch.fd, TFD_TIMER_ABSTIME, &its, NULL);
+	l->armed_ns = at;
+}
+
+static void timers_ready(struct loop_watch *w, uint32_t events)
+{
+	struct loop *l = (struct loop *)((char *)w - offsetof(struct loop, timer_watch));
+	uint64_t now = clock_ns(), expired;
+
+	(void)!read(w->fd, &expired, sizeof(expired));
+	l->armed_ns = 0;
+	while (l->timers && l->timers->at_ns <= now) {
+		struct loop_timer *t = l->timers;
+
+		l->timers = t->next;
+		t->armed = false;
+		t->fire(t);
+	}
+	timer_arm(l);
+}
+
+static void wake_ready(struct loop_watch *w, uint32_t events)
+{
+	struct loop *l = (struct loop *)((char *)w - offsetof(struct loop, wake_watch));
+	uint64_t cnt;
+
+	(void)!read(w->fd, &cnt, sizeof(cnt));
+	l->woken = false;
+}
+
+static void wake(struct loop *l)
+{
+	const uint64_t one = 1;
+
+	if (l->woken)
+		return;
+	l->woken = true;
+	(void)!write(l->wake_watch.fd, &one, sizeof(one));
+}
+
+struct loop *loop_new(void)
+{
+	struct loop *l = calloc(1, sizeof(*l));
+	cleanup_fd int tfd = -1;
+	cleanup_fd int efd = -1;
+
+	if (!l)
+		return NULL;
+	l->timer_watch = (struct loop_watch) { .ready = timers_ready, .fd = -1 };
+	l->wake_watch = (struct loop_watch) { .ready = wake_ready, .fd = -1 };
+	l->epfd = epoll_create1(EPOLL_CLOEXEC);
+	tfd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	efd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (l->epfd < 0 || tfd < 0 || efd < 0 || loop_add(l, &l->timer_watch, tfd, EPOLLIN) ||
+	    loop_add(l, &l->wake_watch, efd, EPOLLIN)) {
+		fd_close(&l->epfd);
+		free(l);
+		return NULL;
+	}
+	fd_steal(&tfd);
+	fd_steal(&efd);
+	return l;
+}
+
+void loop_free(struct loop *l)
+{
+	if (!l)
+		return;
+	assert(!l->dispatching);
+	fd_close(&l->timer_watch.fd);
+	fd_close(&l->wake_watch.fd);
+	fd_close(&l->epfd);
+	free(l);
+}
+
+int loop_fd(const struct loop *l)
+{
+	return l->epfd;
+}
+
+/* One round: what was queued when it began. A marker at the end says where that
+ * is, whatever handlers add and delete meanwhile. */
+static void run_tasks(struct loop *l)
+{
+	struct loop_task end = { .run = NULL };
+
+	if (!l->task_first)
+		return;
+	loop_task_add(l, &end);
+	while (l->task_first != &end) {
+		struct loop_task *t = l->task_first;
+
+		loop_task_del(l, t);
+		t->run(t);
+	}
+	loop_task_del(l, &end);
+}
+
+int loop_dispatch(struct loop *l, int timeout_ms)
+{
+	int cnt;
+
+	assert(!l->dispatching);
+	cnt = epoll_wait(l->epfd, l->events, EVENTS_MAX, l->task_first ? 0 : timeout_ms);
+	if (cnt < 0)
+		return -errno;
+	l->dispatching = true;
+	l->event_cnt = cnt;
+	for (int i = 0; i < l->event_cnt; i++) {
+		struct loop_watch *w = l->events[i].data.ptr;
+
+		if (w) /* NULL: deleted by an earlier handler */
+			w->ready(w, l->events[i].events);
+	}
+	l->event_cnt = 0;
+	run_tasks(l);
+	l->dispatching = false;
+	if (l->task_first) /* loop_fd() must stay readable */
+		wake(l);
+	return 0;
+}
+
+int loop_add(struct loop *l, struct loop_watch *w, int fd, uint32_t events)
+{
+	struct epoll_event ev = { .events = events, .data.ptr = w };
+
+	if (epoll_ctl(l->epfd, EPOLL_CTL_ADD, fd, &ev) < 0)
+		return -errno;
+	w->fd = fd;
+	w->events = events;
+	return 0;
+}
+
+void loop_mod(struct loop *l, struct loop_watch *w, uint32_t events)
+{
+	struct epoll_event ev = { .events = events, .data.ptr = w };
+
+	if (w->fd < 0 || w->events == events)
+		return;
+	epoll_ctl(l->epfd, EPOLL_CTL_MOD, w->fd, &ev);
+	w->events = events;
+}
+
+void loop_del(struct loop *l, struct loop_watch *w)
+{
+	if (w->fd < 0)
+		return;
+	epoll_ctl(l->epfd, EPOLL_CTL_DEL, w->fd, NULL);
+	w->fd = -1;
+	for (int i = 0; i < l->event_cnt; i++)
+		if (l->events[i].data.ptr == w)
+			l->events[i].data.ptr = NULL;
+}
+
+void loop_timer_set(struct loop *l, struct loop_timer *t, uint64_t delay_ns)
+{
+	struct loop_timer **at = &l->timers;
+
+	loop_timer_del(l, t);
+	t->at_ns = clock_ns() + delay_ns;
+	while (*at && (*at)->at_ns <= t->at_ns)
+		at = &(*at)->next;
+	t->next = *at;
+	*at = t;
+	t->armed = true;
+	timer_arm(l);
+}
+
+void loop_timer_del(struct loop *l, struct loop_timer *t)
+{
+	if (!t->armed)
+		return;
+	for (struct loop_timer **at = &l->timers; *at; at = &(*at)->next) {
+		if (*at == t) {
+			*at = t->next;
+			break;
+		}
+	}
+	t->armed = false;
+	if (!l->timers)
+		timer_arm(l);
+}
+
+void loop_task_add(struct loop *l, struct loop_task *t)
+{
+	if (t->queued)
+		return;
+	t->queued = true;
+	t->next = NULL;
+	t->prev = l->task_last;
+	if (l->task_last)
+		l->task_last->next = t;
+	else
+		l->task_first = t;
+	l->task_last = t;
+	if (!l->dispatching)
+		wake(l);
+}
+
+void loop_task_del(struct loop *l, struct loop_task *t)
+{
+	if (!t->queued)
+		return;
+	t->queued = false;
+	if (t->next)
+		t->next->prev = t->prev;
+	else
+		l->task_last = t->prev;
+	if (t->prev)
+		t->prev->next = t->next;
+	else
+		l->task_first = t->next;
+}

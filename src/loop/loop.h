@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The event loop: descriptors, timers, tasks.
+ *
+ * Model
+ *   One epoll descriptor stands for everything: descriptors are in it
+ *   directly, timers through one timerfd, tasks that were scheduled from
+ *   outside a dispatch through one eventfd. So a host loop needs to watch
+ *   loop_fd() only. Descriptors are level-triggered: a handler that stops
+ *   early, on its budget, is called again.
+ *
+ * Ownership
+ *   Watches, timers and tasks are embedded in their owners' structures; the
+ *   loop borrows them from add to del. Deleting any of them from any handler is safe.
+ */
+#ifndef LOOP_LOOP_H
+#define LOOP_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+
+struct loop;
+
+struct loop_watch {
+	void (*ready)(struct loop_watch *w, uint32_t events);
+	int fd; /* borrowed; -1 while not in a loop */
+	uint32_t events;
+};
+
+struct loop_timer {
+	void (*fire)(struct loop_timer *t);
+	uint64_t at_ns;
+	struct loop_timer *next;
+	bool armed;
+};
+
+struct loop_task {
+	void (*run)(struct loop_task *t);
+	struct loop_task *next, *prev;
+	bool queued;
+};
+
+/** loop_new() - Return: owned; NULL and errno. */
+struct loop *loop_new(void);
+void loop_free(struct loop *l);
+
+/** loop_fd() - Readable when loop_dispatch() has work. Borrowed. */
+int loop_fd(const struct loop *l);
+
+/** loop_dispatch() - Wait up to @timeout_ms (-1: without limit), then handle what is ready, once.
+ *  Return: 0 or -EINTR. */
+int loop_dispatch(struct loop *l, int timeout_ms);
+
+/** loop_add() - Watch @fd for @events (EPOLLIN, EPOLLOUT; errors always). Return: 0 or -errno. */
+int loop_add(struct loop *l, struct loop_watch *w, int fd, uint32_t events);
+/** loop_mod() - Watch for other events; costs nothing when they are the same. */
+void loop_mod(struct loop *l, struct loop_watch *w, uint32_t events);
+/** loop_del() - Stop watching; before the descriptor is closed. Fine when not watched. */
+void loop_del(struct loop *l, struct loop_watch *w);
+
+/** loop_timer_set() - Fire once, @delay_ns from now; replaces an earlier setting. */
+void loop_timer_set(struct loop *l, struct loop_timer *t, uint64_t delay_ns);
+void loop_timer_del(struct loop *l, struct loop_timer *t);
+
+/** loop_task_add() - Run once, soon, after the current handler. Fine when queued already. */
+void loop_task_add(struct loop *l, struct loop_task *t);
+void loop_task_del(struct loop *l, struct loop_task *t);
+
+#endif

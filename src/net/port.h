@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A port: an end through which Ethernet frames enter or leave.
+ *
+ * Model
+ *   A port type implements struct port_ops and embeds struct port. Towards
+ *   its outside it reads and writes; inwards it talks to one *junction* (a
+ *   link, later a switch), which hands frames on to other ports.
+ *
+ *     outside -> type code -> port_offer() -> junction -> port_send() -> type code -> outside
+ *
+ * Back-pressure
+ *   port_offer() and port_send() say how many frames were taken. After fewer
+ *   than offered, the giver keeps the rest, stops reading, and waits: the
+ *   taker calls port_writable() exactly once when it has room, the junction
+ *   passes that on, and ops->resume() of the giver offers the rest again.
+ *   Nothing is lost or reordered.
+ *
+ * Ownership
+ *   Frames are borrowed until the call returns. The creator owns the port:
+ *   port_close(), then port_free(), never from inside a call into it.
+ *
+ * Threads
+ *   A port belongs to its loop's thread.
+ */
+#ifndef NET_PORT_H
+#define NET_PORT_H
+
+#include "base/error.h"
+#include "base/log.h"
+#include "loop/loop.h"
+#include "vmtap/vmtap.h"
+
+struct port;
+struct junction;
+
+/** Frames that a port reads in one turn before the others get theirs. */
+#define PORT_BUDGET 256
+
+/**
+ * struct port_ops - What a port type implements; NULL where a line says so
+ * @start:       begin to move frames; called once, after the port was joined
+ * @send:        frames for the outside, 1..VMTAP_BURST_MAX, of the forms that
+ *               @accepts names; never blocks. Return: frames taken (delivered or dropped and
+ *               counted with port_drop()). Fewer than @cnt: port_writable() follows once.
+ *               Type code counts nothing that it delivered; port_send() does
+ * @resume:      what port_offer() did not take can be offered again
+ * @set_poll:    stop or restart reading; NULL: nothing to stop. Writing is stopped by port_send()
+ * @set_offload: what the peer takes (enum vmtap_offload); the port may leave that undone in
+ *               frames that it offers. NULL: it never leaves anything undone
+ * @set_link:    this end's link goes up or down, for the outside to see. NULL: cannot be seen
+ * @peer_link:   the peer's link went up or down. NULL: not interested
+ * @describe:    one line; as snprintf()
+ * @get_fd:      the descriptor of a queue; -1. NULL: has none
+ * @close:       stop, run down scripts, release everything but memory; called once
+ * @free:        release the memory
+ */
+struct port_ops {
+	const char *type;
+	int (*start)(struct port *p, struct vmtap_error *err);
+	unsigned (*send)(struct port *p, const struct vmtap_frame *frames, unsigned cnt);
+	void (*resume)(struct port *p);
+	void (*set_poll)(struct port *p, bool on);
+	int (*set_offload)(struct port *p, unsigned offload);
+	int (*set_link)(struct port *p, bool up, struct vmtap_error *err);
+	void (*peer_link)(struct port *p, bool up);
+	int (*describe)(const struct port *p, char *buf, size_t size);
+	int (*get_fd)(const struct port *p, unsigned queue);
+	void (*close)(struct port *p);
+	void (*free)(struct port *p);
+};
+
+/** struct port_env - What a port type is given to live in; borrowed, outlives the port. */
+struct port_env {
+	struct loop *loop;
+	const struct log *log;
+	/* the port changed its state; called from the loop, so that it may be closed there; may be
+	 * NULL */
+	void (*event)(void *opaque, struct port *p, enum vmtap_port_state state);
+	/* a descriptor that was given a name; returns owned, or -ENOENT; may be NULL */
+	int (*take_fd)(void *opaque, const char *name);
+	int cancel_fd; /* readable: long waits end with -ECANCELED; -1: none */
+	void *opaque;
+};
+
+/**
+ * struct port - What all ports have
+ * @accepts: offloads that frames given to @send may still need (enum vmtap_offload)
+ * @held:    a port_offer() came back short; @resume will be called
+ * @blocked: @send came back short; port_writable() is owed
+ */
+struct port {
+	const struct port_ops *ops;
+	const struct port_env *env;
+	char *name; /* owned */
+	struct junction *junction;
+	unsigned accepts;
+	enum vmtap_port_state state;
+	bool started, polling, link_up, held, blocked, resume_owed, closed;
+	struct vmtap_stats stats;
+	struct loop_task event_task; /* tells the owner, outside any call into the port */
+	struct vmtap_error error;    /* why it is broken */
+	struct log_limit limit;	     /* for lines that a peer can cause */
+};
+
+/** port_init() - For type code: set the common part up. @name is copied. Return: 0 or -ENOMEM. */
+int port_init(struct port *p, const struct port_ops *ops, const struct port_env *env,
+	      const char *name);
+
+/* For type code ------------------------------------------------------------ */
+
+/** port_offer() - Frames came in from outside, 1..VMTAP_BURST_MAX. Counts them as rx.
+ *  Return: frames taken, also when they were discarded; fewer than @cnt: ops->resume() will be called. */
+unsigned port_offer(struct port *p, const struct vmtap_frame *frames, unsigned cnt);
+
+/** port_writable() - After a short @send: there is room again. Calls back into the junction. */
+void port_writable(struct port *p);
+
+/** port_drop_rx() - Count frames from outside that were dropped before port_offer(). */
+void port_drop_rx(struct port *p, enum vmtap_drop cause, unsigned cnt);
+
+/** port_drop_tx() - Inside @send: count @cnt of its frames as dropped rather than delivered.
+ *  Outside, for frames that were taken earlier and then lost: @frames is NULL. */
+void port_drop_tx(struct port *p, enum vmtap_drop cause, const struct vmtap_frame *frames,
+		  unsigned cnt);
+
+/** port_set_state() - WAITING or UP; the owner is told when it changes. While WAITING, frames
+ *  sent to the port are dropped as PEER_GONE, and a port that was blocked is writable. */
+void port_set_state(struct port *p, enum vmtap_port_state state);
+
+/** port_fail() - The port is broken for good: @err is copied, logged and kept; the owner is told. */
+void port_fail(struct port *p, const struct vmtap_error *err);
+
+/** port_set_accepts() - @accepts changed after the start: the junction negotiates again. */
+void port_set_accepts(struct port *p, unsigned accepts);
+
+/* For junctions and owners --------------------------------------------------- */
+
+/** port_start() - Begin to move frames. */
+int port_start(struct port *p, struct vmtap_error *err);
+
+/** port_send() - Frames for the port's outside. Counts them as tx.
+ *  Return: frames taken; fewer than @cnt: the junction's writable() follows, once. */
+unsigned port_send(struct port *p, const struct vmtap_frame *frames, unsigned cnt);
+
+/** port_resume() - The junction takes frames from @p again. */
+void port_resume(struct port *p);
+
+void port_set_poll(struct port *p, bool on);
+int port_set_link(struct port *p, bool up, struct vmtap_error *err);
+int port_describe(const struct port *p, char *buf, size_t size);
+int port_get_fd(const struct port *p, unsigned queue);
+
+/** port_close() - Leave the junction, stop, release everything but memory. Any number of times. */
+void port_close(struct port *p);
+/** port_free() - Close and free. NULL is fine. */
+void port_free(struct port *p);
+
+/* What a port sees of the thing that joins it to others ---------------------- */
+
+/**
+ * struct junction_ops - A link or a switch, seen from its ports
+ * @offer:    frames that entered through @from. Return: frames taken
+ * @writable: @p, which had taken fewer than offered, has room again
+ * @changed:  @p's accepts or link changed
+ * @leave:    @p closes
+ */
+struct junction_ops {
+	unsigned (*offer)(struct junction *j, struct port *from, const struct vmtap_frame *frames,
+			  unsigned cnt);
+	void (*writable)(struct junction *j, struct port *p);
+	void (*changed)(struct junction *j, struct port *p);
+	void (*leave)(struct junction *j, struct port *p);
+};
+
+struct junction {
+	const struct junction_ops *ops;
+};
+
+#endif

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The insides of the `tap` port.
+ *
+ * tap.c moves frames, tap-open.c opens and closes the device, tap-opts.c has
+ * the options.
+ */
+#ifndef PORT_TAP_TAP_INT_H
+#define PORT_TAP_TAP_INT_H
+
+#include <net/if.h>
+
+#include "port/tap/tap-opts.h"
+#include "port/tap/tap.h"
+
+/** Frames are read one behind the other, as long as the largest still fits. */
+#define TAP_ARENA_SIZE (256 * 1024 + VMTAP_FRAME_MAX + 64)
+
+struct tap_queue {
+	struct loop_watch watch; /* fd -1 in it: detached or not started */
+	struct tap *tap;
+	int fd; /* owned */
+	bool attached;
+};
+
+/**
+ * struct tap - A TAP port
+ * @frames: the burst that was read last; @next..@cnt of them wait for the peer
+ * @arena:  their bytes; one for all queues, since no queue reads while frames wait
+ * @bounce: for frames of too many pieces
+ */
+struct tap {
+	struct port port;
+	struct tap_opts opts;
+	char ifname[IFNAMSIZ];
+	unsigned caps;
+	unsigned hdr_len; /* 0: frames have no header */
+	unsigned offload; /* in force */
+	enum vmtap_endian endian;
+	bool swap_hdr;	 /* the device's header is of the other byte order */
+	bool created;	 /* it did not exist before */
+	bool script_ran; /* so the down script is due */
+	struct log_limit down_limit;
+	struct loop_timer retry; /* looks for a device that vanished */
+
+	unsigned queue_cnt;
+	struct tap_queue *queues;
+
+	unsigned next, cnt;
+	struct vmtap_frame frames[VMTAP_BURST_MAX];
+	struct iovec iov[VMTAP_BURST_MAX];
+	unsigned char *arena;
+	unsigned char *bounce;
+};
+
+/** tap_device_open() - Open the device as the options say. Return: 0, or -errno and @err, nothing left
+ *  open. */
+int tap_device_open(struct tap *t, struct vmtap_error *err);
+/** tap_device_reopen() - The device was lost; attach to it if it is there again. */
+int tap_device_reopen(struct tap *t, struct vmtap_error *err);
+/** tap_device_take() - Use inherited descriptors, which are taken when it succeeds. */
+int tap_device_take(struct tap *t, const int *fds, unsigned cnt, struct vmtap_error *err);
+/** tap_device_up() - Configure the interface and run the script. */
+int tap_device_up(struct tap *t, struct vmtap_error *err);
+/** tap_device_keep() - persist=, last, so that a port that fails to open leaves no device. */
+int tap_device_keep(struct tap *t, struct vmtap_error *err);
+/** tap_device_down() - Run the down script. */
+void tap_device_down(struct tap *t);
+/** tap_device_close() - Close the descriptors. */
+void tap_device_close(struct tap *t);
+
+/** tap_device_set_offload() - As much of it as the kernel does. Return: the bits in force. */
+unsigned tap_device_set_offload(struct tap *t, unsigned offload);
+
+#endif

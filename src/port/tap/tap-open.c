@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Opening and closing the device of a `tap` port.
+ *
+ * Stages: attach every queue; reset what an earlier user of a persistent
+ * device left behind; probe what it can do; set what was asked for; configure
+ * the interface; run the script. A stage that fails undoes all before it.
+ */
+#include <errno.h>
+#include <linux/if_tun.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/spawn.h"
+#include "port/tap/tap-int.h"
+#include "tapdev/explain.h"
+#include "tapdev/netlink.h"
+#include "tapdev/tun.h"
+
+#define HDR_LEN_V1 12
+#define HDR_LEN_LEGACY 10
+
+/* "tap vm0", for errors. */
+static const char *object(struct tap *t, char buf[80])
+{
+	const char *name = t->ifname[0] ? t->ifname : t->opts.ifname;
+
+	snprintf(buf, 80, "tap%s%s", name ? " " : "", name ? name : "");
+	return buf;
+}
+
+/* --------------------------------------------------------------- descriptors */
+
+void tap_device_close(struct tap *t)
+{
+	for (unsigned i = 0; i < t->queue_cnt; i++) {
+		loop_del(t->port.env->loop, &t->queues[i].watch);
+		fd_close(&t->queues[i].fd);
+		t->queues[i].attached = false;
+	}
+}
+
+static int queues_alloc(struct tap *t, unsigned cnt, struct vmtap_error *err)
+{
+	char name[80];
+
+	if (t->queues)
+		return 0;
+	t->queues = calloc(cnt, sizeof(*t->queues));
+	if (!t->queues)
+		return error_errno(err, ENOMEM, object(t, name), "open the device");
+	t->queue_cnt = cnt;
+	for (unsigned i = 0; i < cnt; i++) {
+		t->queues[i].tap = t;
+		t->queues[i].fd = -1;
+		t->queues[i].watch.fd = -1;
+	}
+	return 0;
+}
+
+static int want_vnet_hdr(struct tap *t, int fd, bool *want, struct vmtap_error *err)
+{
+	char name[80];
+
+	*want = t->opts.vnet_hdr != TAP_OFF && tun_has_vnet_hdr(fd);
+	if (*want || t->opts.vnet_hdr != TAP_ON)
+		return 0;
+	error_set(err, EOPNOTSUPP, object(t, name), "use the virtio-net header",
+		  "vnet_hdr=on asks for it and this kernel does not have it");
+	error_remedy(err, "leave vnet_hdr out");
+	return -EOPNOTSUPP;
+}
+
+static int attach_queue(struct tap *t, unsigned i, struct vmtap_error *err)
+{
+	struct tun_request req = { .ifname = t->ifname[0] ? t->ifname : t->opts.ifname,
+				   .multi_queue = t->opts.queues > 1 };
+	char name[80];
+	int fd = tun_open(), ret;
+
+	if (fd < 0)
+		return explain_open(fd, object(t, name), err);
+	t->queues[i].fd = fd;
+	ret = want_vnet_hdr(t, fd, &req.vnet_hdr, err);
+	if (ret < 0)
+		return ret;
+	ret = tun_attach(fd, &req, t->ifname);
+	if (ret < 0)
+		return explain_attach(ret, object(t, name), &req, err);
+	t->queues[i].attached = true;
+	if (req.vnet_hdr)
+		t->caps |= TAP_CAP_VNET_HDR;
+	return 0;
+}
+
+/* ---------------------------------------------------------- reset and probing */
+
+/* A persistent device, or one that was passed to us, remembers what its last user set. */
+static int reset_and_probe(struct tap *t, struct vmtap_error *err)
+{
+	int fd = t->queues[0].fd, ret;
+	char name[80];
+
+	t->offload = 0;
+	t->hdr_len = 0;
+	t->swap_hdr = false;
+	ret = tun_set_offload(fd, 0);
+	if (ret < 0)
+		return error_errno(err, -ret, object(t, name), "reset the offloads");
+	if (!(t->caps & TAP_CAP_VNET_HDR))
+		return 0;
+
+	tun_set_endian(fd, false, false);
+	if (tun_set_hdr_len(fd, HDR_LEN_V1) == 0)
+		t->caps |= TAP_CAP_HDR_LEN;
+	t->hdr_len = t->caps & TAP_CAP_HDR_LEN ? HDR_LEN_V1 : HDR_LEN_LEGACY;
+	if (tun_set_offload(fd, VMTAP_OFFLOAD_CSUM | VMTAP_OFFLOAD_UFO) == 0)
+		t->caps |= TAP_CAP_UFO;
+	if (tun_set_offload(fd, VMTAP_OFFLOAD_CSUM | VMTAP_OFFLOAD_USO4 | VMTAP_OFFLOAD_USO6) == 0)
+		t->caps |= TAP_CAP_USO;
+	tun_set_offload(fd, 0);
+	t->port.accepts = VMTAP_OFFLOAD_CSUM | VMTAP_OFFLOAD_TSO4 | VMTAP_OFFLOAD_TSO6 |
+			  VMTAP_OFFLOAD_ECN | VMTAP_OFFLOAD_UFO;
+	if (t->caps & TAP_CAP_USO)
+		t->port.accepts |= VMTAP_OFFLOAD_USO4 | VMTAP_OFFLOAD_USO6;
+	return 0;
+}
+
+/* What depends on other bits goes with them; what the kernel lacks goes first. */
+unsigned tap_device_set_offload(struct tap *t, unsigned offload)
+{
+	static const unsigned give_up[] = {
+		0,
+		VMTAP_OFFLOAD_USO4 | VMTAP_OFFLOAD_USO6,
+		VMTAP_OFFLOAD_UFO,
+		VMTAP_OFFLOAD_ECN,
+		VMTAP_OFFLOAD_TSO4 | VMTAP_OFFLOAD_TSO6,
+		VMTAP_OFFLOAD_ALL,
+	};
+	const unsigned uso = VMTAP_OFFLOAD_USO4 | VMTAP_OFFLOAD_USO6;
+
+	if (!t->hdr_len || !(offload & VMTAP_OFFLOAD_CSUM))
+		offload = 0;
+	if ((offload & uso) != uso || !(t->caps & TAP_CAP_USO))
+		offload &= ~uso; /* the kernel has them together or not at all */
+	if (!(t->caps & TAP_CAP_UFO))
+		offload &= ~(unsigned)VMTAP_OFFLOAD_UFO;
+	if (!(offload & (VMTAP_OFFLOAD_TSO4 | VMTAP_OFFLOAD_TSO6)))
+		offload &= ~(unsigned)VMTAP_OFFLOAD_ECN;
+	for (size_t i = 0; i < sizeof(give_up) / sizeof(give_up[0]); i++) {
+		offload &= ~give_up[i];
+		if (t->queues[0].fd < 0 || tun_set_offload(t->queues[0].fd, offload) == 0)
+			break;
+	}
+	t->offload = offload;
+	return offload;
+}
+
+/* ------------------------------------------------------------ what was asked for */
+
+static int set_owner(struct tap *t, struct vmtap_error *err)
+{
+	int fd = t->queues[0].fd, ret = 0;
+	const char *action = "set the owner";
+	char name[80];
+
+	if (t->opts.owner >= 0)
+		ret = tun_set_owner(fd, (unsigned)t->opts.owner);
+	if (!ret && t->opts.group >= 0) {
+		action = "set the group";
+		ret = tun_set_group(fd, (unsigned)t->opts.group);
+	}
+	return ret ? error_errno(err, -ret, object(t, name), action) : 0;
+}
+
+int tap_device_keep(struct tap *t, struct vmtap_error *err)
+{
+	char name[80];
+	int ret;
+
+	if (t->opts.persist == TAP_AUTO)
+		return 0;
+	ret = tun_set_persist(t->queues[0].fd, t->opts.persist == TAP_ON);
+	return ret ? error_errno(err, -ret, object(t, name), "set persistence") : 0;
+}
+
+static int set_sndbuf(struct tap *t, struct vmtap_error *err)
+{
+	char name[80];
+
+	for (unsigned i = 0; i < t->queue_cnt; i++) {
+		int ret = tun_set_sndbuf(t->queues[i].fd, t->opts.sndbuf);
+
+		if (ret == 0 || !t->opts.has_sndbuf)
+			continue;
+		error_set(err, -ret, object(t, name), "set the send buffer", "sndbuf=%d: %s",
+			  t->opts.sndbuf, strerror(-ret));
+		error_remedy(err, "choose another size, or 0 for no limit");
+		return ret;
+	}
+	return 0;
+}
+
+static int open_queues(struct tap *t, struct vmtap_error *err)
+{
+	unsigned i;
+	int ret = 0;
+
+	t->caps = 0;
+	for (i = 0; i < t->queue_cnt && !ret; i++)
+		ret = attach_queue(t, i, err);
+	if (!ret)
+		ret = reset_and_probe(t, err);
+	if (!ret)
+		ret = set_sndbuf(t, err);
+	return ret;
+}
+
+int tap_device_open(struct tap *t, struct vmtap_error *err)
+{
+	struct nl_link link;
+	int ret;
+
+	t->created = !t->opts.ifname || nl_link_get(t->opts.ifname, &link) == -ENODEV;
+	ret = queues_alloc(t, t->opts.queues, err);
+	if (!ret)
+		ret = open_queues(t, err);
+	if (!ret)
+		ret = set_owner(t, err);
+	if (ret < 0)
+		tap_device_close(t);
+	return ret;
+}
+
+int tap_device_reopen(struct tap *t, struct vmtap_error *err)
+{
+	struct nl_link link;
+	unsigned offload = t->offload;
+	int ret = nl_link_get(t->ifname, &link);
+
+	if (ret < 0)
+		return ret;
+	ret = open_queues(t, err);
+	if (ret < 0) {
+		tap_device_close(t);
+		return ret;
+	}
+	tap_device_set_offload(t, offload);
+	return 0;
+}
+
+/* -------------------------------------------------------- descriptors from elsewhere */
+
+static int probe_fd(struct tap *t, int fd, unsigned i, struct vmtap_error *err)
+{
+	char name[80], ifname[IFNAMSIZ];
+	unsigned flags;
+	int ret = tun_get_flags(fd, &flags, ifname);
+
+	snprintf(name, sizeof(name), "tap fd=%d", fd);
+	if (ret < 0 || !(flags & IFF_TAP)) {
+		error_set(err, ret == -EBADF ? EBADF : EINVAL, name, "use the descriptor", "%s",
+			  ret == -EBADF	   ? "it is not open"
+			  : ret == -EBADFD ? "it is attached to no device"
+			  : ret < 0	   ? "it is no TAP"
+					   : "it is a TUN device (layer 3), no TAP");
+		error_remedy(err, "pass an open TAP, as with: exec 3<>" TUN_PATH
+				  " and TUNSETIFF, or let vmtap open it with ifname=");
+		return -(int)(ret == -EBADF ? EBADF : EINVAL);
+	}
+	if (!(flags & IFF_NO_PI)) {
+		error_set(err, EINVAL, name, "use the descriptor",
+			  "its frames carry the packet-information prefix");
+		error_remedy(err, "open it with IFF_NO_PI");
+		return -EINVAL;
+	}
+	if (i == 0) {
+		memcpy(t->ifname, ifname, sizeof(ifname));
+		t->caps = flags & IFF_VNET_HDR ? TAP_CAP_VNET_HDR : 0;
+		return 0;
+	}
+	if (strcmp(ifname, t->ifname) != 0)
+		return error_set(err, EINVAL, name, "use the descriptor",
+				 "it belongs to %s, and the first one to %s", ifname, t->ifname);
+	if (!(flags & IFF_VNET_HDR) != !(t->caps & TAP_CAP_VNET_HDR))
+		return error_set(err, EINVAL, name, "use the descriptor",
+				 "the descriptors disagree on the virtio-net header");
+	return 0;
+}
+
+int tap_device_take(struct tap *t, const int *fds, unsigned cnt, struct vmtap_error *err)
+{
+	char name[80];
+	int ret;
+
+	for (unsigned i = 0; i < cnt; i++) {
+		for (unsigned j = 0; j < i; j++)
+			if (fds[i] == fds[j])
+				return error_set(err, EINVAL, "tap", "use the descriptors",
+						 "%d is given twice", fds[i]);
+		ret = probe_fd(t, fds[i], i, err);
+		if (ret < 0)
+			return ret;
+	}
+	ret = queues_alloc(t, cnt, err);
+	if (ret < 0)
+		return ret;
+	for (unsigned i = 0; i < cnt; i++) {
+		t->queues[i].fd = fds[i];
+		t->queues[i].attached = true;
+		ret = fd_set_nonblock(fds[i]);
+		if (!ret)
+			ret = fd_set_cloexec(fds[i]);
+		if (ret < 0)
+			error_errno(err, -ret, object(t, name), "make the descriptor non-blocking");
+		if (ret < 0)
+			break;
+	}
+	if (!ret)
+		ret = reset_and_probe(t, err);
+	if (!ret)
+		ret = set_sndbuf(t, err);
+	if (!ret)
+		ret = set_owner(t, err);
+	for (unsigned i = 0; ret < 0 && i < cnt; i++)
+		t->queues[i].fd = -1; /* not taken after all */
+	return ret;
+}
+
+/* ------------------------------------------------------------------ interface */
+
+static int find_bridge(struct tap *t, struct nl_link *bridge, struct vmtap_error *err)
+{
+	char name[80];
+	int ret = nl_link_get(t->opts.br, bridge);
+
+	if (ret < 0) {
+		error_set(err, -ret, object(t, name), "join the bridge",
+			  "there is no interface %s here", t->opts.br);
+		error_remedy(err, "create it: ip link add %s type bridge && ip link set %s up",
+			     t->opts.br, t->opts.br);
+		return ret;
+	}
+	if (strcmp(bridge->kind, "bridge") != 0)
+		return error_set(err, EINVAL, object(t, name), "join the bridge",
+				 "the interface %s is no bridge", t->opts.br);
+	return 0;
+}
+
+/* One request a step, so that the error can say which. */
+static int change(struct tap *t, int ifindex, const char *action, const struct nl_change *change,
+		  struct vmtap_error *err)
+{
+	char name[80];
+	int ret = nl_link_change(ifindex, change);
+
+	if (ret == 0)
+		return 0;
+	error_errno(err, -ret, object(t, name), action);
+	if (ret == -EPERM)
+		error_remedy(err,
+			     "run as root (it needs CAP_NET_ADMIN), or have it done beforehand");
+	else if (ret == -EXFULL)
+		error_remedy(err, "the bridge has no free port: remove TAPs that nobody uses");
+	return ret;
+}
+
+static int configure(struct tap *t, const struct nl_link *link, struct vmtap_error *err)
+{
+	struct nl_link bridge = { 0 };
+	unsigned mtu = t->opts.mtu;
+	uint8_t mac[6];
+	bool set_mac = t->opts.has_mac;
+	int ret = 0;
+
+	memcpy(mac, set_mac ? t->opts.mac : link->mac, sizeof(mac));
+	if (t->opts.br) {
+		ret = find_bridge(t, &bridge, err);
+		if (!mtu && bridge.mtu != link->mtu)
+			mtu = bridge.mtu;
+		if (!set_mac && t->created) {
+			mac[0] = 0xfe; /* the highest there is: the bridge keeps its own address */
+			set_mac = true;
+		}
+	}
+	if (!ret && set_mac)
+		ret = change(t, link->index, "set the address", &(struct nl_change) { .mac = mac },
+			     err);
+	if (!ret && mtu)
+		ret = change(t, link->index, "set the MTU", &(struct nl_change) { .mtu = mtu },
+			     err);
+	if (!ret && bridge.index && link->master != bridge.index)
+		ret = change(t, link->index, "join the bridge",
+			     &(struct nl_change) { .master = bridge.index }, err);
+	return ret;
+}
+
+static int bring_up(struct tap *t, const struct nl_link *link, struct vmtap_error *err)
+{
+	bool automatic = t->opts.up == TAP_AUTO;
+	struct nl_change up = { .up = t->opts.up != TAP_OFF, .down = t->opts.up == TAP_OFF };
+	int ret;
+
+	if (automatic && !t->created && !t->opts.br) {
+		if (!(link->flags & IFF_UP))
+			log_msg(t->port.env->log, VMTAP_LOG_WARNING, t->port.name,
+				"the interface %s is down and drops every frame; ip link set %s up, "
+				"or use up=on",
+				t->ifname, t->ifname);
+		return 0;
+	}
+	ret = change(t, link->index, up.up ? "bring the interface up" : "set the interface down",
+		     &up, err);
+	return automatic && ret == -EPERM ? 0 : ret;
+}
+
+static int run_script(struct tap *t, const char *file, const char *what, struct vmtap_error *err)
+{
+	char name[80], action[160];
+	const char *const argv[] = { file, t->ifname, NULL };
+	struct spawn spawn = {
+		.object = object(t, name),
+		.what = action,
+		.argv = argv,
+		.keep_fd = t->queues[0].fd,
+		.timeout_ms = t->opts.script_timeout_ms,
+		.cancel_fd = t->port.env->cancel_fd,
+	};
+
+	snprintf(action, sizeof(action), "%s %.100s", what, file);
+	log_msg(t->port.env->log, VMTAP_LOG_INFO, t->port.name, "running %s %s", file, t->ifname);
+	return spawn_run(&spawn, err);
+}
+
+int tap_device_up(struct tap *t, struct vmtap_error *err)
+{
+	struct nl_link link;
+	char name[80];
+	int ret;
+
+	if (t->opts.from_fds)
+		return 0; /* whoever opened it has configured it */
+	ret = nl_link_get(t->ifname, &link);
+	if (ret < 0)
+		return error_errno(err, -ret, object(t, name), "look at the interface");
+	ret = configure(t, &link, err);
+	if (!ret)
+		ret = bring_up(t, &link, err);
+	if (!ret && t->opts.script && !t->script_ran) {
+		ret = run_script(t, t->opts.script, "script", err);
+		t->script_ran = ret == 0;
+	} else if (!ret) {
+		t->script_ran = true;
+	}
+	return ret;
+}
+
+void tap_device_down(struct tap *t)
+{
+	struct vmtap_error err = { 0 };
+
+	if (!t->script_ran || !t->opts.downscript)
+		return;
+	t->script_ran = false;
+	if (run_script(t, t->opts.downscript, "downscript", &err) < 0)
+		log_error(t->port.env->log, VMTAP_LOG_WARNING, t->port.name, &err);
+}

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: MIT */
+/* Options of the `tap` port: the schema, and which of them go together. */
+#include "port/tap/tap-opts.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "tapdev/explain.h"
+#include "tapdev/netlink.h"
+
+#define DEFAULT_SCRIPT "/etc/qemu-ifup"
+#define DEFAULT_DOWNSCRIPT "/etc/qemu-ifdown"
+#define QUEUES_MAX 256 /* MAX_TAP_QUEUES of the tun driver */
+
+static const struct conf_key keys[] = {
+	{ .name = "ifname",
+	  .kind = CONF_STRING,
+	  .def = "the kernel picks tap0, tap1, …",
+	  .help = "attach to the TAP of this name or create it; vm%d lets the kernel number it" },
+	{ .name = "br",
+	  .kind = CONF_STRING,
+	  .def = "join none",
+	  .help = "join this bridge (needs CAP_NET_ADMIN); the TAP takes its MTU unless mtu= says "
+		  "otherwise" },
+	{ .name = "queues",
+	  .kind = CONF_INT,
+	  .min = 1,
+	  .max = QUEUES_MAX,
+	  .def = "1",
+	  .help = "open that many queues; more than one makes it a multi-queue device" },
+	{ .name = "up",
+	  .kind = CONF_BOOL,
+	  .def = "on for a TAP that vmtap makes or puts on a bridge; else as it is",
+	  .help = "set the interface up or down" },
+	{ .name = "mac",
+	  .kind = CONF_MAC,
+	  .def = "the kernel chooses",
+	  .help = "address of the TAP itself, the host's side; the guest's address is the VMM's "
+		  "business" },
+	{ .name = "mtu",
+	  .kind = CONF_INT,
+	  .min = 68,
+	  .max = 65521,
+	  .unit = "bytes",
+	  .def = "as it is; with br= the bridge's",
+	  .help = "MTU of the interface" },
+	{ .name = "persist",
+	  .kind = CONF_BOOL,
+	  .def = "as it is; off for a new TAP",
+	  .help = "keep the interface when vmtap ends" },
+	{ .name = "owner",
+	  .kind = CONF_STRING,
+	  .def = "as it is",
+	  .help = "user (name or number) who may attach to the TAP" },
+	{ .name = "group",
+	  .kind = CONF_STRING,
+	  .def = "as it is",
+	  .help = "group (name or number) whose members may attach to the TAP" },
+	{ .name = "script",
+	  .kind = CONF_STRING,
+	  .flags = CONF_EMPTY_OK,
+	  .def = DEFAULT_SCRIPT " if that exists and br= is not given",
+	  .help = "run as FILE IFNAME once the device exists, before any frame moves; no: none" },
+	{ .name = "downscript",
+	  .kind = CONF_STRING,
+	  .flags = CONF_EMPTY_OK,
+	  .def = DEFAULT_DOWNSCRIPT " if that exists and br= is not given",
+	  .help = "run as FILE IFNAME at close, while the device still exists; no: none" },
+	{ .name = "script-timeout-ms",
+	  .kind = CONF_INT,
+	  .min = 0,
+	  .max = 3600000,
+	  .unit = "ms",
+	  .def = "60000",
+	  .help = "how long either script may take; 0: no limit" },
+	{ .name = "fd",
+	  .kind = CONF_STRING,
+	  .def = "open the device",
+	  .help = "use this inherited descriptor of an open TAP, a number, or a name that a "
+		  "descriptor was given" },
+	{ .name = "fds",
+	  .kind = CONF_LIST,
+	  .def = "open the device",
+	  .help = "the same for several queues of one TAP: A:B:C" },
+	{ .name = "vnet_hdr",
+	  .kind = CONF_BOOL,
+	  .def = "on when the kernel has it",
+	  .help = "frames carry a virtio-net header, which offloads need; on: fail without it" },
+	{ .name = "sndbuf",
+	  .kind = CONF_SIZE,
+	  .min = 0,
+	  .max = INT32_MAX,
+	  .unit = "bytes",
+	  .def = "unlimited",
+	  .help = "send buffer of the TAP, as a limit on frames under way into the host; 0: "
+		  "unlimited" },
+	{ .name = "reconnect-ms",
+	  .kind = CONF_INT,
+	  .min = 0,
+	  .max = 3600000,
+	  .unit = "ms",
+	  .def = "0: a device that vanishes is an error",
+	  .help = "when the interface vanishes while in use, look for it that often and attach to "
+		  "it again" },
+	{ .name = "vhost",
+	  .kind = CONF_BOOL,
+	  .def = "off",
+	  .help = "have the kernel's vhost-net carry the frames where it can be had; this version "
+		  "warns and carries them itself" },
+	{ .name = "vhostforce",
+	  .kind = CONF_BOOL,
+	  .def = "off",
+	  .help = "vhost=on, and an error where it cannot be had" },
+	{ .name = "vhostfd", .kind = CONF_STRING, .flags = CONF_HIDDEN },
+	{ .name = "vhostfds", .kind = CONF_LIST, .flags = CONF_HIDDEN },
+	{ .name = "poll-us", .kind = CONF_INT, .flags = CONF_HIDDEN, .max = INT32_MAX },
+	{ 0 },
+};
+
+const struct conf_schema tap_schema = { .type = "tap", .keys = keys };
+
+static const char *const not_with_fd[] = {
+	"ifname", "script", "downscript", "vnet_hdr",	  "br", "queues",
+	"mac",	  "mtu",    "up",	  "reconnect-ms", NULL,
+};
+
+static enum tap_onoff onoff(const struct conf *c, const char *key)
+{
+	if (!conf_has(c, key))
+		return TAP_AUTO;
+	return conf_bool(c, key, false) ? TAP_ON : TAP_OFF;
+}
+
+/* "no" and "" mean none; not given means the default if that can be run. */
+static int choose_script(const struct conf *c, const char *key, const char *def, char **out,
+			 struct vmtap_error *err)
+{
+	const char *file = conf_str(c, key, NULL);
+
+	if (!file)
+		file = !conf_has(c, "br") && access(def, X_OK) == 0 ? def : "";
+	if (!file[0] || strcmp(file, "no") == 0)
+		return 0;
+	*out = strdup(file);
+	return *out ? 0 : error_errno(err, ENOMEM, conf_object(c), "copy options");
+}
+
+static int parse_id(const struct conf *c, const char *key, int64_t *id, struct vmtap_error *err)
+{
+	const char *text = conf_str(c, key, NULL);
+	bool user = strcmp(key, "owner") == 0;
+	unsigned long value;
+	char *end;
+
+	*id = -1;
+	if (!text)
+		return 0;
+	errno = 0;
+	value = strtoul(text, &end, 10);
+	if (!errno && end != text && !*end && text[0] != '-' && value < UINT32_MAX) {
+		*id = (int64_t)value;
+		return 0;
+	}
+	if (user) {
+		struct passwd *pw = getpwnam(text);
+
+		*id = pw ? (int64_t)pw->pw_uid : -1;
+	} else {
+		struct group *gr = getgrnam(text);
+
+		*id = gr ? (int64_t)gr->gr_gid : -1;
+	}
+	if (*id >= 0)
+		return 0;
+	error_set(err, EINVAL, conf_object(c), "parse the options", "%s=%s: there is no such %s",
+		  key, text, user ? "user" : "group");
+	error_remedy(err, "give the name or the number of an existing one");
+	return -EINVAL;
+}
+
+static int check_vhost(const struct conf *c, struct tap_opts *o, struct vmtap_error *err)
+{
+	const char *must = conf_has(c, "vhostfd")	       ? "vhostfd"
+			   : conf_has(c, "vhostfds")	       ? "vhostfds"
+			   : conf_bool(c, "vhostforce", false) ? "vhostforce=on"
+							       : NULL;
+
+	if (must && conf_has(c, "vhost") && !conf_bool(c, "vhost", false) &&
+	    strncmp(must, "vhostfd", 7) == 0)
+		return error_set(err, EINVAL, conf_object(c), "parse the options",
+				 "%s: not together with vhost=off", must);
+	if (must) {
+		error_set(err, EOPNOTSUPP, conf_object(c), "use vhost-net",
+			  "%s insists on it, and this version of vmtap does not have it", must);
+		error_remedy(err, "leave %s out: vmtap then carries the frames itself", must);
+		return -EOPNOTSUPP;
+	}
+	o->has_vhost = conf_bool(c, "vhost", false);
+	return 0;
+}
+
+static int check_combinations(const struct conf *c, struct tap_opts *o, struct vmtap_error *err)
+{
+	const char *from = conf_has(c, "fd") ? "fd" : conf_has(c, "fds") ? "fds" : NULL;
+	static const char *const fds_key[] = { "fds", NULL };
+
+	if (conf_has(c, "fd") && conf_has(c, "fds"))
+		return conf_exclude(c, "not together with fd=", fds_key, err);
+	o->from_fds = from;
+	if (!from)
+		return 0;
+	return conf_exclude(
+		c, from[2] ? "not together with fds=" : "not together with fd=", not_with_fd, err);
+}
+
+static int dup_str(char **to, const struct conf *c, const char *key, struct vmtap_error *err)
+{
+	const char *text = conf_str(c, key, NULL);
+
+	if (!text)
+		return 0;
+	*to = strdup(text);
+	return *to ? 0 : error_errno(err, ENOMEM, conf_object(c), "copy options");
+}
+
+int tap_opts_init(struct tap_opts *o, const struct conf *c, struct vmtap_error *err)
+{
+	int ret;
+
+	*o = (struct tap_opts) {
+		.vnet_hdr = onoff(c, "vnet_hdr"),
+		.persist = onoff(c, "persist"),
+		.up = onoff(c, "up"),
+		.has_sndbuf = conf_has(c, "sndbuf"),
+		.sndbuf = (int)conf_int(c, "sndbuf", 0),
+		.mtu = (unsigned)conf_int(c, "mtu", 0),
+		.queues = (unsigned)conf_int(c, "queues", 1),
+		.script_timeout_ms = (unsigned)conf_int(c, "script-timeout-ms", 60000),
+		.reconnect_ms = (unsigned)conf_int(c, "reconnect-ms", 0),
+	};
+	o->has_mac = conf_mac(c, "mac", o->mac);
+	ret = check_combinations(c, o, err);
+	if (!ret)
+		ret = check_vhost(c, o, err);
+	if (!ret)
+		ret = parse_id(c, "owner", &o->owner, err);
+	if (!ret)
+		ret = parse_id(c, "group", &o->group, err);
+	if (!ret)
+		ret = dup_str(&o->ifname, c, "ifname", err);
+	if (!ret)
+		ret = dup_str(&o->br, c, "br", err);
+	if (!ret && !o->from_fds)
+		ret = choose_script(c, "script", DEFAULT_SCRIPT, &o->script, err);
+	if (!ret && !o->from_fds)
+		ret = choose_script(c, "downscript", DEFAULT_DOWNSCRIPT, &o->downscript, err);
+	if (!ret && o->ifname)
+		ret = ifname_check(o->ifname, true, err);
+	if (!ret && o->br)
+		ret = ifname_check(o->br, false, err);
+	return ret;
+}
+
+void tap_opts_fini(struct tap_opts *o)
+{
+	free(o->ifname);
+	free(o->script);
+	free(o->downscript);
+	free(o->br);
+}
+
+/* -------------------------------------------------------------------- check */
+
+static int check_script(const char *object, const char *what, const char *file,
+			struct vmtap_error *err)
+{
+	struct stat st;
+	int code = 0;
+
+	if (!file)
+		return 0;
+	if (stat(file, &st) < 0)
+		code = errno;
+	else if (!S_ISREG(st.st_mode) || access(file, X_OK) < 0)
+		code = EACCES;
+	if (!code)
+		return 0;
+	error_set(err, code, object, "use the script", "%s=%s: %s", what, file, strerror(code));
+	error_remedy(err,
+		     code == EACCES ? "make it an executable file: chmod +x %s"
+				    : "create %s, or use script=no",
+		     file);
+	return -code;
+}
+
+static int check_bridge(const char *object, const char *br, struct vmtap_error *err)
+{
+	struct nl_link link;
+	int ret;
+
+	if (!br)
+		return 0;
+	ret = nl_link_get(br, &link);
+	if (ret < 0) {
+		error_set(err, -ret, object, "join the bridge", "there is no interface %s", br);
+		error_remedy(err, "create it: ip link add %s type bridge && ip link set %s up", br,
+			     br);
+		return ret;
+	}
+	if (strcmp(link.kind, "bridge") == 0)
+		return 0;
+	error_set(err, EINVAL, object, "join the bridge", "the interface %s is no bridge", br);
+	error_remedy(err, "name a bridge (see: ip link show type bridge)");
+	return -EINVAL;
+}
+
+int tap_opts_check(const struct tap_opts *o, const struct conf *conf, struct vmtap_error *err)
+{
+	const char *object = conf_object(conf);
+	struct tun_request req = { .ifname = o->ifname, .multi_queue = o->queues > 1 };
+	cleanup_fd int fd = -1;
+	int ret;
+
+	ret = check_script(object, "script", o->script, err);
+	if (!ret)
+		ret = check_script(object, "downscript", o->downscript, err);
+	if (ret || o->from_fds)
+		return ret;
+	fd = tun_open();
+	if (fd < 0)
+		return explain_open(fd, object, err);
+	ret = check_bridge(object, o->br, err);
+	return ret ? ret : explain_existing(object, &req, err);
+}

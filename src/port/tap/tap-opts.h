@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/* Options of the `tap` port. */
+#ifndef PORT_TAP_TAP_OPTS_H
+#define PORT_TAP_TAP_OPTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "conf/conf.h"
+
+enum tap_onoff {
+	TAP_AUTO,
+	TAP_ON,
+	TAP_OFF,
+};
+
+/** struct tap_opts - A private copy of what was asked for; strings are NULL when not given. */
+struct tap_opts {
+	char *ifname;
+	char *script, *downscript; /* NULL: none is run */
+	char *br;
+	unsigned script_timeout_ms;
+	enum tap_onoff vnet_hdr, persist, up;
+	bool from_fds; /* fd= or fds= */
+	bool has_mac, has_sndbuf, has_vhost;
+	uint8_t mac[6];
+	unsigned mtu; /* 0: leave it */
+	int sndbuf;   /* bytes; 0: unlimited */
+	unsigned queues;
+	int64_t owner, group;  /* -1: leave it */
+	unsigned reconnect_ms; /* 0: a device that is lost is an error */
+};
+
+extern const struct conf_schema tap_schema;
+
+/** tap_opts_init() - From a description, everything checked that can be without the device.
+ *  Return: 0 or -errno and @err. Needs tap_opts_fini() in any case. */
+int tap_opts_init(struct tap_opts *o, const struct conf *conf, struct vmtap_error *err);
+void tap_opts_fini(struct tap_opts *o);
+
+/** tap_opts_check() - Try what can be tried without changing anything. */
+int tap_opts_check(const struct tap_opts *o, const struct conf *conf, struct vmtap_error *err);
+
+#endif

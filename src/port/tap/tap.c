@@ -1,0 +1,602 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The `tap` port: moving frames.
+ *
+ * From the TAP: a turn reads bursts until the kernel's queue is empty, the
+ * peer holds, or the budget is spent. Frames that the peer did not take stay
+ * where they were read, and no queue reads until they are gone.
+ *
+ * Towards the TAP: one writev a frame. A TAP takes a frame or refuses it as a
+ * whole, so nothing is ever half written.
+ *
+ * What the other side may do wrong: the interface can be deleted, or taken
+ * down, at any time. A deleted one makes the port fail, or wait for it with
+ * reconnect-ms=; one that is down drops frames, counted.
+ */
+#include <endian.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/iov.h"
+#include "port/tap/tap-int.h"
+#include "tapdev/tun.h"
+
+#define IOV_LOCAL 64
+#define HDR_MAX sizeof(struct vmtap_net_hdr)
+
+static void tap_lost(struct tap *t);
+
+/* Byte order of the device's header, where it is not ours. */
+static void swap_hdr(struct vmtap_net_hdr *hdr)
+{
+	hdr->hdr_len = __builtin_bswap16(hdr->hdr_len);
+	hdr->gso_size = __builtin_bswap16(hdr->gso_size);
+	hdr->csum_start = __builtin_bswap16(hdr->csum_start);
+	hdr->csum_offset = __builtin_bswap16(hdr->csum_offset);
+	hdr->num_buffers = __builtin_bswap16(hdr->num_buffers);
+}
+
+/* --------------------------------------------------------------- from the TAP */
+
+/* Read a burst. Return: whether there may be more. */
+static bool read_burst(struct tap *t, int fd)
+{
+	const size_t largest = t->hdr_len + VMTAP_FRAME_MAX;
+	size_t off = 0;
+
+	t->next = 0;
+	t->cnt = 0;
+	while (t->cnt < VMTAP_BURST_MAX && off + largest <= TAP_ARENA_SIZE) {
+		struct vmtap_frame *f = &t->frames[t->cnt];
+		unsigned char *at = t->arena + off;
+		ssize_t len = read(fd, at, largest);
+
+		if (len < 0 && errno == EINTR)
+			continue;
+		if (len < 0) {
+			if (errno != EAGAIN)
+				tap_lost(t);
+			return false;
+		}
+		if ((size_t)len < t->hdr_len)
+			continue;
+		f->hdr = (struct vmtap_net_hdr) { 0 };
+		memcpy(&f->hdr, at, t->hdr_len);
+		if (t->swap_hdr)
+			swap_hdr(&f->hdr);
+		f->len = (uint32_t)len - t->hdr_len;
+		t->iov[t->cnt] = (struct iovec) { .iov_base = at + t->hdr_len, .iov_len = f->len };
+		t->cnt++;
+		off += ((size_t)len + 15) & ~(size_t)15;
+	}
+	return true;
+}
+
+/* Offer what was read. Return: whether the peer took all of it. */
+static bool offer(struct tap *t)
+{
+	if (t->next < t->cnt)
+		t->next += port_offer(&t->port, t->frames + t->next, t->cnt - t->next);
+	return t->next == t->cnt;
+}
+
+static void read_turn(struct tap *t, int fd)
+{
+	unsigned done = 0;
+	bool more = true;
+
+	while (more && done < PORT_BUDGET && t->port.polling) {
+		more = read_burst(t, fd);
+		done += t->cnt;
+		if (!offer(t))
+			return;
+	}
+}
+
+static void watch(struct tap *t, uint32_t add, uint32_t remove)
+{
+	for (unsigned i = 0; i < t->queue_cnt; i++) {
+		struct loop_watch *w = &t->queues[i].watch;
+
+		loop_mod(t->port.env->loop, w, (w->events | add) & ~remove);
+	}
+}
+
+static void queue_ready(struct loop_watch *w, uint32_t events)
+{
+	struct tap_queue *q = (struct tap_queue *)((char *)w - offsetof(struct tap_queue, watch));
+	struct tap *t = q->tap;
+
+	if (events & EPOLLOUT) {
+		watch(t, 0, EPOLLOUT);
+		port_writable(&t->port);
+	}
+	if (q->fd < 0)
+		return;
+	if (events & EPOLLERR) {
+		tap_lost(t);
+		return;
+	}
+	if (!(events & EPOLLIN))
+		return;
+	if (t->next < t->cnt || !t->port.polling) /* held: only now is it worth a system call */
+		watch(t, 0, EPOLLIN);
+	else
+		read_turn(t, q->fd);
+}
+
+static void tap_resume(struct port *p)
+{
+	struct tap *t = (struct tap *)p;
+
+	if (offer(t))
+		watch(t, EPOLLIN, 0);
+}
+
+static void tap_set_poll(struct port *p, bool on)
+{
+	struct tap *t = (struct tap *)p;
+
+	if (!on)
+		watch(t, 0, EPOLLIN);
+	else if (t->next == t->cnt)
+		watch(t, EPOLLIN, 0);
+}
+
+/* ------------------------------------------------------------- towards the TAP */
+
+/* In one piece, where a scatter list is longer than any that pays. */
+static ssize_t write_bounced(struct tap *t, int fd, const struct vmtap_net_hdr *hdr,
+			     const struct vmtap_frame *f)
+{
+	size_t len;
+
+	memcpy(t->bounce, hdr, t->hdr_len);
+	len = t->hdr_len + iov_read(f->iov, f->iov_cnt, 0, t->bounce + t->hdr_len, VMTAP_FRAME_MAX);
+	return write(fd, t->bounce, len);
+}
+
+static ssize_t write_frame(struct tap *t, int fd, const struct vmtap_frame *f)
+{
+	struct vmtap_net_hdr hdr;
+	struct iovec iov[IOV_LOCAL];
+
+	if (!t->hdr_len && f->iov_cnt == 1)
+		return write(fd, f->iov[0].iov_base, f->iov[0].iov_len);
+	hdr = f->hdr;
+	if (t->swap_hdr)
+		swap_hdr(&hdr);
+	if (f->iov_cnt >= IOV_LOCAL)
+		return write_bounced(t, fd, &hdr, f);
+	iov[0] = (struct iovec) { .iov_base = &hdr, .iov_len = t->hdr_len };
+	memcpy(iov + 1, f->iov, f->iov_cnt * sizeof(iov[0]));
+	return writev(fd, iov, (int)f->iov_cnt + 1);
+}
+
+static void interface_down(struct tap *t)
+{
+	unsigned suppressed;
+
+	if (log_allow(&t->down_limit, &suppressed))
+		log_msg(t->port.env->log, VMTAP_LOG_WARNING, t->port.name,
+			"the interface %s is down and drops frames; ip link set %s up", t->ifname,
+			t->ifname);
+}
+
+/* The device refused a frame. Return: whether the next one is worth trying. */
+static bool write_failed(struct tap *t, const struct vmtap_frame *f, int code)
+{
+	switch (code) {
+	case EIO: /* not up */
+		port_drop_tx(&t->port, VMTAP_DROP_IF_DOWN, f, 1);
+		interface_down(t);
+		return true;
+	case EINVAL:
+		port_drop_tx(&t->port, f->len < 14 ? VMTAP_DROP_RUNT : VMTAP_DROP_REFUSED, f, 1);
+		return true;
+	case EBADFD: /* no device any more */
+	case ENODEV:
+		tap_lost(t);
+		return false;
+	default:
+		port_drop_tx(&t->port, VMTAP_DROP_IO, f, 1);
+		return true;
+	}
+}
+
+static unsigned tap_send(struct port *p, const struct vmtap_frame *frames, unsigned cnt)
+{
+	struct tap *t = (struct tap *)p;
+	unsigned done = 0;
+
+	while (done < cnt) {
+		struct tap_queue *q = &t->queues[0];
+		ssize_t ret;
+
+		if (q->fd < 0)
+			break;
+		ret = write_frame(t, q->fd, &frames[done]);
+		if (ret < 0 && errno == EINTR)
+			continue;
+		if (ret < 0 && errno == EAGAIN) {
+			loop_mod(p->env->loop, &q->watch, q->watch.events | EPOLLOUT);
+			break;
+		}
+		if (ret < 0 && !write_failed(t, &frames[done], errno))
+			break;
+		done++;
+	}
+	return done;
+}
+
+/* ------------------------------------------------------------ a device that goes */
+
+static void retry_later(struct tap *t)
+{
+	loop_timer_set(t->port.env->loop, &t->retry, t->opts.reconnect_ms * NSEC_PER_MSEC);
+}
+
+static void tap_lost(struct tap *t)
+{
+	struct vmtap_error err = { 0 };
+	char name[80];
+
+	tap_device_close(t);
+	if (t->opts.reconnect_ms) {
+		log_msg(t->port.env->log, VMTAP_LOG_WARNING, t->port.name,
+			"the interface %s is gone; looking for it every %u ms", t->ifname,
+			t->opts.reconnect_ms);
+		retry_later(t);
+		port_set_state(&t->port, VMTAP_PORT_WAITING);
+		return;
+	}
+	snprintf(name, sizeof(name), "tap %s", t->ifname);
+	error_set(&err, ENODEV, name, "move frames",
+		  "the interface is gone; it was deleted while in use");
+	error_remedy(&err, "create it again and restart, or wait for it with reconnect-ms=1000");
+	port_fail(&t->port, &err);
+}
+
+static int watch_queues(struct tap *t)
+{
+	for (unsigned i = 0; i < t->queue_cnt; i++) {
+		struct tap_queue *q = &t->queues[i];
+		int ret;
+
+		q->watch.ready = queue_ready;
+		if (!q->attached)
+			continue;
+		ret = loop_add(t->port.env->loop, &q->watch, q->fd, t->port.polling ? EPOLLIN : 0);
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
+
+static void retry_fire(struct loop_timer *timer)
+{
+	struct tap *t = (struct tap *)((char *)timer - offsetof(struct tap, retry));
+	struct vmtap_error err = { 0 };
+	int ret = tap_device_reopen(t, &err);
+
+	if (ret == 0)
+		ret = tap_device_up(t, &err);
+	if (ret == 0)
+		ret = watch_queues(t);
+	if (ret < 0) {
+		unsigned suppressed;
+
+		tap_device_close(t);
+		if (err.code && log_allow(&t->down_limit, &suppressed))
+			log_error(t->port.env->log, VMTAP_LOG_WARNING, t->port.name, &err);
+		retry_later(t);
+		return;
+	}
+	log_msg(t->port.env->log, VMTAP_LOG_INFO, t->port.name, "attached to %s again", t->ifname);
+	port_set_state(&t->port, VMTAP_PORT_UP);
+}
+
+/* ---------------------------------------------------------------------- the port */
+
+static int tap_start(struct port *p, struct vmtap_error *err)
+{
+	struct tap *t = (struct tap *)p;
+	int ret = watch_queues(t);
+
+	if (ret < 0)
+		return error_errno(err, -ret, p->name, "watch the device");
+	port_set_state(p, VMTAP_PORT_UP);
+	return 0;
+}
+
+static int tap_set_offload(struct port *p, unsigned offload)
+{
+	return (int)tap_device_set_offload((struct tap *)p, offload);
+}
+
+static int tap_set_link(struct port *p, bool up, struct vmtap_error *err)
+{
+	struct tap *t = (struct tap *)p;
+	int ret = t->queues[0].fd >= 0 ? tun_set_carrier(t->queues[0].fd, up) : 0;
+
+	/* Linux 5.0 has it; without it, the link still goes down for the peer */
+	if (ret == -EINVAL || ret == -ENOTTY)
+		return 0;
+	return ret ? error_errno(err, -ret, p->name, "set the carrier") : 0;
+}
+
+static int tap_describe(const struct port *p, char *buf, size_t size)
+{
+	const struct tap *t = (const struct tap *)p;
+
+	if (t->opts.from_fds)
+		return snprintf(buf, size, "fd=%d,ifname=%s", t->queues[0].fd, t->ifname);
+	return snprintf(buf, size, "ifname=%s,script=%s,downscript=%s", t->ifname,
+			t->opts.script ? t->opts.script : "no",
+			t->opts.downscript ? t->opts.downscript : "no");
+}
+
+static int tap_get_fd(const struct port *p, unsigned queue)
+{
+	const struct tap *t = (const struct tap *)p;
+
+	return queue < t->queue_cnt ? t->queues[queue].fd : -1;
+}
+
+static void tap_close(struct port *p)
+{
+	struct tap *t = (struct tap *)p;
+
+	loop_timer_del(p->env->loop, &t->retry);
+	if (t->next < t->cnt)
+		port_drop_rx(p, VMTAP_DROP_PURGED, t->cnt - t->next);
+	tap_device_down(t);
+	tap_device_close(t);
+}
+
+static void tap_free(struct port *p)
+{
+	struct tap *t = (struct tap *)p;
+
+	tap_opts_fini(&t->opts);
+	free(t->queues);
+	free(t->arena);
+	free(t->bounce);
+	free(t);
+}
+
+const struct port_ops tap_ops = {
+	.type = "tap",
+	.start = tap_start,
+	.send = tap_send,
+	.resume = tap_resume,
+	.set_poll = tap_set_poll,
+	.set_offload = tap_set_offload,
+	.set_link = tap_set_link,
+	.describe = tap_describe,
+	.get_fd = tap_get_fd,
+	.close = tap_close,
+	.free = tap_free,
+};
+
+/* ------------------------------------------------------------- only a TAP has these */
+
+unsigned tap_caps(const struct port *p)
+{
+	return ((const struct tap *)p)->caps;
+}
+
+const char *tap_ifname(const struct port *p)
+{
+	return ((const struct tap *)p)->ifname;
+}
+
+static int no_hdr(const struct tap *t, const char *action, struct vmtap_error *err)
+{
+	if (t->hdr_len)
+		return 0;
+	return error_set(err, EOPNOTSUPP, t->port.name, action,
+			 "frames of this device carry no virtio-net header");
+}
+
+int tap_set_hdr_len(struct port *p, unsigned len, struct vmtap_error *err)
+{
+	struct tap *t = (struct tap *)p;
+	const char *action = "set the header length";
+	int ret;
+
+	if (len != 10 && len != 12) {
+		error_set(err, EINVAL, p->name, action, "%u bytes is no virtio-net header", len);
+		error_remedy(err, "it has 10 bytes, or 12 with the number of buffers");
+		return -EINVAL;
+	}
+	ret = no_hdr(t, action, err);
+	if (ret < 0)
+		return ret;
+	ret = tun_set_hdr_len(t->queues[0].fd, (int)len);
+	if (ret < 0)
+		return error_errno(err, -ret, p->name, action);
+	t->hdr_len = len;
+	return 0;
+}
+
+int tap_set_endian(struct port *p, enum vmtap_endian order, struct vmtap_error *err)
+{
+	struct tap *t = (struct tap *)p;
+	const char *action = "set the header's byte order";
+	bool little = order == VMTAP_ENDIAN_LITTLE, big = order == VMTAP_ENDIAN_BIG;
+	int ret = no_hdr(t, action, err);
+
+	if (ret < 0)
+		return ret;
+	/* native needs no word from us */
+	if (__BYTE_ORDER == __BIG_ENDIAN)
+		big = false;
+	ret = tun_set_endian(t->queues[0].fd, little, big);
+	if (ret < 0) {
+		error_set(err, -ret, p->name, action, "%s", strerror(-ret));
+		error_remedy(err, "this kernel has no cross-endian TAPs "
+				  "(CONFIG_TUN_VNET_CROSS_LE); use the host's order");
+		return ret;
+	}
+	t->endian = order;
+	t->swap_hdr = order != VMTAP_ENDIAN_NATIVE &&
+		      (order == VMTAP_ENDIAN_LITTLE) != (__BYTE_ORDER == __LITTLE_ENDIAN);
+	return 0;
+}
+
+int tap_set_queue(struct port *p, unsigned queue, bool on, struct vmtap_error *err)
+{
+	struct tap *t = (struct tap *)p;
+	const char *action = on ? "attach a queue" : "detach a queue";
+	struct tap_queue *q;
+	int ret;
+
+	if (queue >= t->queue_cnt)
+		return error_set(err, EINVAL, p->name, action, "queue %u: there are %u", queue,
+				 t->queue_cnt);
+	if (t->queue_cnt == 1)
+		return error_set(err, EINVAL, p->name, action, "it is a single-queue device");
+	if (queue == 0 && !on)
+		return error_set(err, EINVAL, p->name, action, "the first queue always stays");
+	q = &t->queues[queue];
+	if (q->attached == on)
+		return 0;
+	if (!on) /* a detached queue polls as an error */
+		loop_del(p->env->loop, &q->watch);
+	ret = tun_set_queue(q->fd, on);
+	if (ret == 0 && on && p->started)
+		ret = loop_add(p->env->loop, &q->watch, q->fd,
+			       p->polling && t->next == t->cnt ? EPOLLIN : 0);
+	if (ret < 0)
+		return error_errno(err, -ret, p->name, action);
+	q->attached = on;
+	return 0;
+}
+
+/* --------------------------------------------------------------------- the type */
+
+/* fd=N or fd=NAME. Return: the descriptor, or -errno and @err. */
+static int resolve_fd(const struct port_env *env, const char *text, bool *named,
+		      struct vmtap_error *err)
+{
+	char *end;
+	long value;
+
+	*named = text[0] < '0' || text[0] > '9';
+	errno = 0;
+	value = *named ? -1 : strtol(text, &end, 10);
+	if (!*named && (*end || errno || value > INT32_MAX))
+		return error_set(err, EINVAL, "tap", "use the descriptor", "\"%.40s\" is no number",
+				 text);
+	if (!*named)
+		return (int)value;
+	value = env->take_fd ? env->take_fd(env->opaque, text) : -ENOENT;
+	if (value < 0) {
+		error_set(err, ENOENT, "tap", "use the descriptor",
+			  "no descriptor was given the name \"%.40s\"", text);
+		error_remedy(err, "use the number of an inherited descriptor, or name one first");
+	}
+	return (int)value;
+}
+
+static int take_fds(struct tap *t, const struct conf *conf, struct vmtap_error *err)
+{
+	bool single = conf_has(conf, "fd");
+	unsigned cnt = single ? 1 : conf_list_cnt(conf, "fds");
+	bool *named = calloc(cnt, sizeof(*named));
+	int *fds = calloc(cnt, sizeof(*fds));
+	unsigned got = 0;
+	int ret = named && fds ? 0 : error_errno(err, ENOMEM, "tap", "use the descriptors");
+
+	while (!ret && got < cnt) {
+		const char *text =
+			single ? conf_str(conf, "fd", "") : conf_list_item(conf, "fds", got);
+
+		fds[got] = resolve_fd(t->port.env, text, &named[got], err);
+		if (fds[got] < 0)
+			ret = fds[got];
+		else
+			got++;
+	}
+	if (!ret)
+		ret = tap_device_take(t, fds, cnt, err);
+	/* a number that was refused is not ours to close, a name was given to us */
+	for (unsigned i = 0; ret < 0 && i < got; i++)
+		if (named[i])
+			fd_close(&fds[i]);
+	free(named);
+	free(fds);
+	return ret;
+}
+
+static struct port *tap_open(const struct port_env *env, const char *name, const struct conf *conf,
+			     struct vmtap_error *err)
+{
+	struct tap *t = calloc(1, sizeof(*t));
+	int ret;
+
+	if (!t || port_init(&t->port, &tap_ops, env, name) < 0) {
+		error_errno(err, ENOMEM, conf_object(conf), "open the port");
+		free(t);
+		return NULL;
+	}
+	t->retry.fire = retry_fire;
+	for (unsigned i = 0; i < VMTAP_BURST_MAX; i++) {
+		t->frames[i].iov = &t->iov[i];
+		t->frames[i].iov_cnt = 1;
+	}
+	t->arena = malloc(TAP_ARENA_SIZE);
+	t->bounce = malloc(HDR_MAX + VMTAP_FRAME_MAX);
+	ret = t->arena && t->bounce ? tap_opts_init(&t->opts, conf, err)
+				    : error_errno(err, ENOMEM, conf_object(conf), "open the port");
+	if (!ret)
+		ret = t->opts.from_fds ? take_fds(t, conf, err) : tap_device_open(t, err);
+	if (!ret)
+		ret = tap_device_up(t, err);
+	if (!ret)
+		ret = tap_device_keep(t, err);
+	if (ret < 0) {
+		t->script_ran = false;
+		port_free(&t->port);
+		return NULL;
+	}
+	if (t->opts.has_vhost)
+		log_msg(env->log, VMTAP_LOG_WARNING, name,
+			"vhost=on: this version has no vhost-net; vmtap carries the frames itself");
+	log_msg(env->log, VMTAP_LOG_INFO, name, "%s %s, %u queue%s, %s",
+		t->created ? "created" : "attached to", t->ifname, t->queue_cnt,
+		t->queue_cnt == 1 ? "" : "s",
+		t->hdr_len ? "with virtio-net header" : "without virtio-net header");
+	return &t->port;
+}
+
+static int tap_check(const struct port_env *env, const struct conf *conf, struct vmtap_error *err)
+{
+	struct tap_opts opts;
+	int ret = tap_opts_init(&opts, conf, err);
+
+	if (!ret)
+		ret = tap_opts_check(&opts, conf, err);
+	tap_opts_fini(&opts);
+	return ret;
+}
+
+const struct port_type tap_type = {
+	.schema = &tap_schema,
+	.summary = "a TAP interface of the host",
+	.help = "Creates a TAP or attaches to one, or takes one that is open already (fd=, fds=).\n"
+		"What it makes goes away with it, unless persist=on.\n"
+		"\n"
+		"  tap,ifname=vm0,br=br0            create vm0 and put it on the bridge br0\n"
+		"  tap,ifname=vm0,script=no         attach to vm0 and leave its set-up alone\n"
+		"  tap,ifname=vm%d,queues=2         two queues, the kernel numbers the name\n"
+		"  tap,fd=3                         use the open TAP that is descriptor 3\n",
+	.open = tap_open,
+	.check = tap_check,
+};

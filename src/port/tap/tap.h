@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* The `tap` port: a host TAP, created, attached or inherited, with one or many queues. */
+#ifndef PORT_TAP_TAP_H
+#define PORT_TAP_TAP_H
+
+#include "net/port-type.h"
+
+extern const struct port_type tap_type;
+extern const struct port_ops tap_ops;
+
+/** What the device can do. */
+#define TAP_CAP_VNET_HDR 0x1u /* frames carry a virtio-net header */
+#define TAP_CAP_HDR_LEN 0x2u  /* its length can be set */
+#define TAP_CAP_UFO 0x4u
+#define TAP_CAP_USO 0x8u
+
+unsigned tap_caps(const struct port *p);
+const char *tap_ifname(const struct port *p);
+
+/** tap_set_hdr_len() - 10 or 12. Return: 0; -EINVAL, -EOPNOTSUPP, or what the kernel says. */
+int tap_set_hdr_len(struct port *p, unsigned len, struct vmtap_error *err);
+int tap_set_endian(struct port *p, enum vmtap_endian order, struct vmtap_error *err);
+int tap_set_queue(struct port *p, unsigned queue, bool on, struct vmtap_error *err);
+
+#endif

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+/* Host interfaces through rtnetlink: what one is, and changing it. */
+#include "tapdev/netlink.h"
+
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/if_link.h>
+#include <linux/if_tun.h>
+#include <linux/rtnetlink.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BUF_SIZE 32768 /* an interface's description with all its statistics */
+
+typedef char nl_buf[BUF_SIZE];
+
+/* Send @nlh and have @cb see the answers. Return: 0 or -errno. */
+static int talk(struct nlmsghdr *nlh, char *buf, mnl_cb_t cb, void *data)
+{
+	struct mnl_socket *nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	unsigned seq = 1, portid;
+	ssize_t len;
+	int ret = -EIO;
+
+	if (!nl)
+		return -errno;
+	nlh->nlmsg_seq = seq;
+	if (mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) < 0 ||
+	    mnl_socket_sendto(nl, nlh, nlh->nlmsg_len) < 0) {
+		ret = -errno;
+		goto out;
+	}
+	portid = mnl_socket_get_portid(nl);
+	do {
+		len = mnl_socket_recvfrom(nl, buf, BUF_SIZE);
+		if (len < 0 && errno == EINTR)
+			continue;
+		if (len < 0) {
+			ret = -errno;
+			break;
+		}
+		ret = mnl_cb_run(buf, (size_t)len, seq, portid, cb, data);
+		if (ret < 0)
+			ret = -errno;
+	} while (ret > 0);
+out:
+	mnl_socket_close(nl);
+	return ret;
+}
+
+static void parse_tun(const struct nlattr *info, struct nl_link *link)
+{
+	const struct nlattr *a;
+
+	mnl_attr_for_each_nested(a, info)
+	{
+		switch (mnl_attr_get_type(a)) {
+		case IFLA_TUN_TYPE:
+			link->tun.tap = mnl_attr_get_u8(a) == IFF_TAP;
+			break;
+		case IFLA_TUN_OWNER:
+			link->tun.owner = mnl_attr_get_u32(a);
+			break;
+		case IFLA_TUN_GROUP:
+			link->tun.group = mnl_attr_get_u32(a);
+			break;
+		case IFLA_TUN_VNET_HDR:
+			link->tun.vnet_hdr = mnl_attr_get_u8(a);
+			break;
+		case IFLA_TUN_PERSIST:
+			link->tun.persist = mnl_attr_get_u8(a);
+			break;
+		case IFLA_TUN_MULTI_QUEUE:
+			link->tun.multi_queue = mnl_attr_get_u8(a);
+			break;
+		case IFLA_TUN_NUM_QUEUES:
+			link->tun.queues = mnl_attr_get_u32(a);
+			break;
+		case IFLA_TUN_NUM_DISABLED_QUEUES:
+			link->tun.detached_queues = mnl_attr_get_u32(a);
+			break;
+		default:
+			break;
+		}
+	}
+}
+
+static void parse_info(const struct nlattr *info, struct nl_link *link)
+{
+	const struct nlattr *a, *data = NULL;
+
+	mnl_attr_for_each_nested(a, info)
+	{
+		if (mnl_attr_get_type(a) == IFLA_INFO_KIND)
+			strncpy(link->kind, mnl_attr_get_str(a), sizeof(link->kind) - 1);
+		else if (mnl_attr_get_type(a) == IFLA_INFO_DATA)
+			data = a;
+	}
+	if (data && strcmp(link->kind, "tun") == 0)
+		parse_tun(data, link);
+}
+
+static int parse_link(const struct nlmsghdr *nlh, void *data)
+{
+	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
+	struct nl_link *link = data;
+	const struct nlattr *a;
+
+	if (nlh->nlmsg_type != RTM_NEWLINK)
+		return MNL_CB_OK;
+	link->index = ifi->ifi_index;
+	link->flags = ifi->ifi_flags;
+	mnl_attr_for_each(a, nlh, sizeof(*ifi))
+	{
+		switch (mnl_attr_get_type(a)) {
+		case IFLA_MTU:
+			link->mtu = mnl_attr_get_u32(a);
+			break;
+		case IFLA_MASTER:
+			link->master = (int)mnl_attr_get_u32(a);
+			break;
+		case IFLA_ADDRESS:
+			if (mnl_attr_get_payload_len(a) == sizeof(link->mac))
+				memcpy(link->mac, mnl_attr_get_payload(a), sizeof(link->mac));
+			break;
+		case IFLA_LINKINFO:
+			parse_info(a, link);
+			break;
+		default:
+			break;
+		}
+	}
+	return MNL_CB_OK;
+}
+
+static struct nlmsghdr *link_request(char *buf, uint16_t type, int ifindex)
+{
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct ifinfomsg *ifi;
+
+	nlh->nlmsg_type = type;
+	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+	ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
+	ifi->ifi_index = ifindex;
+	return nlh;
+}
+
+int nl_link_get(const char *ifname, struct nl_link *link)
+{
+	struct nlmsghdr *nlh;
+	char *buf;
+	int ret;
+
+	if (!ifname[0] || strlen(ifname) >= IFNAMSIZ)
+		return -ENODEV;
+	buf = malloc(sizeof(nl_buf));
+	if (!buf)
+		return -ENOMEM;
+	*link = (struct nl_link) { .tun.owner = -1, .tun.group = -1 };
+	nlh = link_request(buf, RTM_GETLINK, 0);
+	mnl_attr_put_strz(nlh, IFLA_IFNAME, ifname);
+	ret = talk(nlh, buf, parse_link, link);
+	free(buf);
+	return ret;
+}
+
+int nl_link_change(int ifindex, const struct nl_change *change)
+{
+	struct nlmsghdr *nlh;
+	struct ifinfomsg *ifi;
+	char *buf = malloc(sizeof(nl_buf));
+	int ret;
+
+	if (!buf)
+		return -ENOMEM;
+	nlh = link_request(buf, RTM_NEWLINK, ifindex);
+	ifi = mnl_nlmsg_get_payload(nlh);
+	if (change->up || change->down) {
+		ifi->ifi_change = IFF_UP;
+		ifi->ifi_flags = change->up ? IFF_UP : 0;
+	}
+	if (change->mtu)
+		mnl_attr_put_u32(nlh, IFLA_MTU, change->mtu);
+	if (change->mac)
+		mnl_attr_put(nlh, IFLA_ADDRESS, 6, change->mac);
+	if (change->master)
+		mnl_attr_put_u32(nlh, IFLA_MASTER, (uint32_t)change->master);
+	ret = talk(nlh, buf, NULL, NULL);
+	free(buf);
+	return ret;
+}
