@@ -15,6 +15,7 @@ usage() {
 		  build   compile the library and the programs
 		  test    run every test suite
 		  demo    run make demo with a real guest
+		  net     namespaces and ping: make demo GUEST=responder
 		  bench   run the benchmarks
 
 		  --list   print the packages of the groups, install nothing
@@ -35,6 +36,7 @@ packages() {
 	test) echo "$guest" clang libclang-rt-14-dev clang-format libcmocka-dev python3-pytest python3-scapy \
 		ethtool tcpdump socat nftables liblwip-dev scdoc g++ ;;
 	demo) echo "$guest" ;;
+	net) echo iproute2 iputils-ping ;;
 	bench) echo qemu-system-x86 iproute2 iputils-ping iperf3 python3-minimal ;;
 	*) return 1 ;;
 	esac
@@ -48,7 +50,7 @@ for arg; do
 	--list | --check) action=${arg#--} ;;
 	*)
 		if ! list=$(packages "$arg"); then
-			echo "deps.sh: unknown group '$arg'; there are build, test, demo, bench" >&2
+			echo "deps.sh: unknown group '$arg'; there are build, test, demo, net, bench" >&2
 			exit 2
 		fi
 		read -ra list <<<"$list"
