@@ -88,7 +88,7 @@ class Lab:
         self.digest = self.guest.ok("head -c %d /dev/urandom >/tmp/data; sha256sum </tmp/data" % SIZE).split()[0]
 
     def _start_vmtap(self, link):
-        tap = "tap,ifname=%s" % link.tap
+        tap = "tap,ifname=%s,script=no,downscript=no" % link.tap
         if link.bridge:
             self.ns.run("ip link add %s type bridge && ip link set %s up" % (link.bridge, link.bridge))
             tap += ",br=" + link.bridge

@@ -39,8 +39,8 @@ class Lab:
             raise
 
     def start_vmtap(self, i):
-        self.vmtaps[i] = Vmtap(self.ns, ["tap,ifname=vm%d" % i, PORTS[i].format(dir=self.folder)],
-                               self.folder, "vmtap%d" % i)
+        ports = ["tap,ifname=vm%d,script=no,downscript=no" % i, PORTS[i].format(dir=self.folder)]
+        self.vmtaps[i] = Vmtap(self.ns, ports, self.folder, "vmtap%d" % i)
         self.ns.run("ip addr add 10.10.%d.1/24 dev vm%d" % (i, i))
 
     def boot(self):
