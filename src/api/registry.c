@@ -9,10 +9,14 @@
 #include "conf/conf.h"
 #include "port/null/null.h"
 #include "port/responder/responder.h"
+#include "port/sock/dgram.h"
+#include "port/sock/stream.h"
 #include "port/tap/tap.h"
 
 static const struct port_type *const types[] = {
 	&tap_type,
+	&stream_type,
+	&dgram_type,
 	&responder_type,
 	&null_type,
 };
