@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "base/container.h"
 #include "base/fd.h"
 
 const char *vmtap_version(void)
@@ -156,7 +157,7 @@ void reap_soon(struct vmtap *v)
 
 static void reap_run(struct loop_task *t)
 {
-	reap((struct vmtap *)((char *)t - offsetof(struct vmtap, reap)));
+	reap(container_of(t, struct vmtap, reap));
 }
 
 /* ----------------------------------------------------------------- instance */

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/container.h"
 #include "base/fd.h"
 
 #define EVENTS_MAX 32
@@ -52,7 +53,7 @@ static void timer_arm(struct loop *l)
 
 static void timers_ready(struct loop_watch *w, uint32_t events)
 {
-	struct loop *l = (struct loop *)((char *)w - offsetof(struct loop, timer_watch));
+	struct loop *l = container_of(w, struct loop, timer_watch);
 	uint64_t now = clock_ns(), expired;
 
 	(void)!read(w->fd, &expired, sizeof(expired));
@@ -69,7 +70,7 @@ static void timers_ready(struct loop_watch *w, uint32_t events)
 
 static void wake_ready(struct loop_watch *w, uint32_t events)
 {
-	struct loop *l = (struct loop *)((char *)w - offsetof(struct loop, wake_watch));
+	struct loop *l = container_of(w, struct loop, wake_watch);
 	uint64_t cnt;
 
 	(void)!read(w->fd, &cnt, sizeof(cnt));

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/container.h"
 #include "net/offload.h"
 #include "net/sendq.h"
 
@@ -45,7 +46,7 @@ static struct way *way_to(struct link *l, const struct port *p)
 
 static int emit(struct offload_out *out, const struct vmtap_frame *frame)
 {
-	struct way *w = (struct way *)((char *)out - offsetof(struct way, out));
+	struct way *w = container_of(out, struct way, out);
 
 	if (!w->rest.cnt && port_send(w->to, frame, 1))
 		return 0;
@@ -138,7 +139,7 @@ static void link_writable(struct junction *j, struct port *p)
 
 static void retry_run(struct loop_task *t)
 {
-	struct link *l = (struct link *)((char *)t - offsetof(struct link, retry));
+	struct link *l = container_of(t, struct link, retry);
 
 	for (int i = 0; i < 2; i++)
 		if (!l->ways[i].to->blocked)

@@ -8,9 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/container.h"
+
 static void event_run(struct loop_task *t)
 {
-	struct port *p = (struct port *)((char *)t - offsetof(struct port, event_task));
+	struct port *p = container_of(t, struct port, event_task);
 
 	p->env->event(p->env->opaque, p, p->state);
 }

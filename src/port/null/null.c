@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/container.h"
 #include "base/error.h"
 #include "conf/conf.h"
 #include "port/null/pace.h"
@@ -62,7 +63,7 @@ struct null {
 
 static struct null *of_port(const struct port *p)
 {
-	return (void *)((char *)p - offsetof(struct null, port));
+	return container_of(p, struct null, port);
 }
 
 /* ------------------------------------------------------------------- settings */
@@ -217,7 +218,7 @@ static bool may_generate(const struct null *n)
 
 static void task_run(struct loop_task *t)
 {
-	struct null *n = (void *)((char *)t - offsetof(struct null, task));
+	struct null *n = container_of(t, struct null, task);
 	unsigned budget = PORT_BUDGET, cnt;
 	uint64_t now_ns = clock_ns();
 
@@ -242,7 +243,7 @@ static void task_run(struct loop_task *t)
 
 static void timer_fire(struct loop_timer *t)
 {
-	struct null *n = (void *)((char *)t - offsetof(struct null, timer));
+	struct null *n = container_of(t, struct null, timer);
 
 	loop_task_add(n->port.env->loop, &n->task);
 }

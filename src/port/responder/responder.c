@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/container.h"
 #include "base/error.h"
 #include "base/iov.h"
 #include "conf/conf.h"
@@ -40,7 +41,7 @@ struct responder {
 
 static struct responder *of_port(const struct port *p)
 {
-	return (void *)((char *)p - offsetof(struct responder, port));
+	return container_of(p, struct responder, port);
 }
 
 /* ------------------------------------------------------------------ settings */
@@ -162,7 +163,7 @@ static int host_from_conf(struct reply_host *h, const char *name, const struct c
 
 static void drain_run(struct loop_task *t)
 {
-	struct responder *r = (void *)((char *)t - offsetof(struct responder, drain));
+	struct responder *r = container_of(t, struct responder, drain);
 	const struct vmtap_frame *frames;
 	unsigned budget = PORT_BUDGET, cnt;
 

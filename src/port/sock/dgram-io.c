@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/container.h"
 #include "base/iov.h"
 #include "port/sock/dgram-priv.h"
 #include "port/sock/say.h"
@@ -170,7 +171,7 @@ static void rx_run(struct dgram *d)
 
 static void more_run(struct loop_task *t)
 {
-	rx_run((void *)((char *)t - offsetof(struct dgram, more)));
+	rx_run(container_of(t, struct dgram, more));
 }
 
 void dgram_resume(struct port *p)
@@ -331,7 +332,7 @@ static void clear_error(int fd)
 
 static void ready(struct loop_watch *w, uint32_t events)
 {
-	struct dgram *d = (void *)((char *)w - offsetof(struct dgram, watch));
+	struct dgram *d = container_of(w, struct dgram, watch);
 
 	if (events & EPOLLHUP) { /* whoever shares the socket shut it down */
 		struct vmtap_error err = { 0 };

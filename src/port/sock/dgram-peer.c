@@ -34,6 +34,7 @@
 #include <sys/inotify.h>
 #include <sys/stat.h>
 
+#include "base/container.h"
 #include "base/fd.h"
 #include "port/sock/dgram-priv.h"
 #include "port/sock/say.h"
@@ -78,7 +79,7 @@ static void unwatch_file(struct dgram *d)
 
 static void file_changed(struct loop_watch *w, uint32_t events)
 {
-	struct dgram *d = (void *)((char *)w - offsetof(struct dgram, peer.notify_watch));
+	struct dgram *d = container_of(w, struct dgram, peer.notify_watch);
 	_Alignas(struct inotify_event) char buf[512];
 
 	while (read(d->peer.notify, buf, sizeof(buf)) > 0)
@@ -181,7 +182,7 @@ int dgram_peer_fd(const struct dgram *d)
 
 static void has_room(struct loop_watch *w, uint32_t events)
 {
-	dgram_writable((void *)((char *)w - offsetof(struct dgram, peer.watch)));
+	dgram_writable(container_of(w, struct dgram, peer.watch));
 }
 
 int dgram_peer_wait(struct dgram *d)

@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/container.h"
 #include "base/iov.h"
 #include "port/sock/stream-priv.h"
 
@@ -152,7 +153,7 @@ static void rx_run(struct stream *s)
 
 static void more_run(struct loop_task *t)
 {
-	rx_run((void *)((char *)t - offsetof(struct stream, more)));
+	rx_run(container_of(t, struct stream, more));
 }
 
 /* Readable, and nobody takes frames. */
@@ -337,7 +338,7 @@ static void tx_ready(struct stream *s)
 
 static void ready(struct loop_watch *w, uint32_t events)
 {
-	struct stream *s = (void *)((char *)w - offsetof(struct stream, watch));
+	struct stream *s = container_of(w, struct stream, watch);
 
 	if (events & EPOLLOUT)
 		tx_ready(s);

@@ -26,6 +26,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/container.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "conf/conf.h"
@@ -124,7 +125,7 @@ static void listen_on(struct stream *s)
 
 static void listen_ready(struct loop_watch *w, uint32_t events)
 {
-	struct stream *s = (void *)((char *)w - offsetof(struct stream, listen_watch));
+	struct stream *s = container_of(w, struct stream, listen_watch);
 	struct loop *loop = s->port.env->loop;
 	int fd = accept4(s->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
@@ -166,7 +167,7 @@ static void connect_failed(struct stream *s, int code)
 
 static void connect_ready(struct loop_watch *w, uint32_t events)
 {
-	struct stream *s = (void *)((char *)w - offsetof(struct stream, watch));
+	struct stream *s = container_of(w, struct stream, watch);
 	int ret = sock_connect_finish(s->fd);
 
 	loop_timer_del(s->port.env->loop, &s->timer);
@@ -198,7 +199,7 @@ static void attempt(struct stream *s)
 
 static void timer_fire(struct loop_timer *t)
 {
-	struct stream *s = (void *)((char *)t - offsetof(struct stream, timer));
+	struct stream *s = container_of(t, struct stream, timer);
 
 	if (s->server) {
 		listen_on(s);

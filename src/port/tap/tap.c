@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/container.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/iov.h"
@@ -109,7 +110,7 @@ static void watch(struct tap *t, uint32_t add, uint32_t remove)
 
 static void queue_ready(struct loop_watch *w, uint32_t events)
 {
-	struct tap_queue *q = (struct tap_queue *)((char *)w - offsetof(struct tap_queue, watch));
+	struct tap_queue *q = container_of(w, struct tap_queue, watch);
 	struct tap *t = q->tap;
 
 	if (events & EPOLLOUT) {
@@ -280,7 +281,7 @@ static int watch_queues(struct tap *t)
 
 static void retry_fire(struct loop_timer *timer)
 {
-	struct tap *t = (struct tap *)((char *)timer - offsetof(struct tap, retry));
+	struct tap *t = container_of(timer, struct tap, retry);
 	struct vmtap_error err = { 0 };
 	int ret = tap_device_reopen(t, &err);
 
