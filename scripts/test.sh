@@ -1,0 +1,157 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# test.sh - run the test suites and count
+#
+# Every suite adds "PASSED FAILED SKIPPED" to a tally; the last line of the output is their sum.
+# The builds: gcc (what is shipped), clang (compiled, and its unit tests run), and gcc with
+# AddressSanitizer and UndefinedBehaviorSanitizer for the unit and network suites once more.
+set -euo pipefail
+
+cd "$(dirname "$0")/.."
+py=/usr/bin/python3 # Debian's, which has pytest and scapy
+logs=$(mktemp -d "${TMPDIR:-/tmp}/vmtap-test.XXXXXX")
+tally=$logs/tally
+failed_suites=()
+: >"$tally"
+
+usage() {
+	cat <<-EOF
+		usage: scripts/test.sh all | SUITE...
+
+		  lint    format, folder arrows, documents, installation
+		  unit    C units, also built by clang; seconds, no root
+		  net     real TAPs in own namespaces
+		  guest   a Linux guest in QEMU
+		  asan    unit and net under AddressSanitizer and UndefinedBehaviorSanitizer
+		  fuzz    every fuzzer for FUZZ_SECONDS (default 10)
+
+		Exit status: 0 nothing failed, 1 something did, 2 wrong usage, 3 something is missing.
+	EOF
+}
+
+say() {
+	printf '\n== %s\n' "$*"
+}
+
+# count SUITE PASSED FAILED SKIPPED
+count() {
+	echo "$1 $2 $3 $4" >>"$tally"
+	[ "$3" = 0 ] || failed_suites+=("$1")
+}
+
+# check SUITE COMMAND...: one test, passed when the command succeeds
+check() {
+	local name=$1
+	shift
+	if "$@" >"$logs/out" 2>&1; then
+		echo "ok: $name"
+		count "$name" 1 0 0
+	else
+		cat "$logs/out"
+		echo "FAILED: $name"
+		count "$name" 0 1 0
+	fi
+}
+
+# build FOLDER MESON-OPTIONS...
+build() {
+	local dir=$1
+	shift
+	[ -e "$dir/build.ninja" ] || meson setup "$dir" "$@" >"$logs/setup" 2>&1 || {
+		cat "$logs/setup"
+		exit 1
+	}
+	ninja -C "$dir" >"$logs/build" 2>&1 || {
+		cat "$logs/build"
+		echo "FAILED: build in $dir"
+		exit 1
+	}
+}
+
+# unit FOLDER NAME: cmocka's claims, counted one by one
+unit() {
+	say "unit tests, $2"
+	meson test -C "$1" --no-rebuild --suite unit >"$logs/unit" 2>&1 || true
+	read -r p f s < <($py tests/lib/tally.py meson "$1/meson-logs/testlog.json")
+	[ "$f" = 0 ] || cat "$1/meson-logs/testlog.txt"
+	echo "$p passed, $f failed, $s skipped"
+	count "unit, $2" "$p" "$f" "$s"
+}
+
+# suite FOLDER NAME [VAR=VALUE...]: pytest
+suite() {
+	local dir=$1 name=$2
+	shift 2
+	say "$name"
+	env "$@" $py -m pytest -q -rfEs -p no:cacheprovider --durations=5 \
+		--junitxml="$logs/junit.xml" "$dir" || true
+	read -r p f s < <($py tests/lib/tally.py junit "$logs/junit.xml")
+	rm -f "$logs/junit.xml"
+	count "$name" "$p" "$f" "$s"
+}
+
+lint() {
+	say "lint"
+	check "format of the sources" make -s check-format
+	if [ -e scripts/check-arrows.py ]; then
+		check "folders lean downwards" $py scripts/check-arrows.py
+	fi
+	suite tests/lint "documents and installation"
+}
+
+asan() {
+	build build-asan -Db_sanitize=address,undefined -Dbuildtype=debugoptimized
+	export ASAN_OPTIONS=abort_on_error=0:detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+	unit build-asan "address and undefined-behaviour sanitizers"
+	suite tests/net "network tests under the sanitizers" VMTAP_BUILD="$PWD/build-asan" \
+		VMTAP="$PWD/build-asan/vmtap"
+	unset ASAN_OPTIONS UBSAN_OPTIONS
+}
+
+run() {
+	case $1 in
+	lint) lint ;;
+	unit)
+		unit build gcc
+		build build-clang --native-file scripts/clang.ini
+		unit build-clang clang
+		;;
+	net) suite tests/net "network tests" ;;
+	guest) suite tests/guest "guest tests" ;;
+	asan) asan ;;
+	fuzz) check "fuzzers" env FUZZ_SECONDS="${FUZZ_SECONDS:-10}" scripts/fuzz.sh ;;
+	esac
+}
+
+suites=()
+for arg; do
+	case $arg in
+	-h | --help) usage && exit 0 ;;
+	all) suites+=(lint unit net guest asan fuzz) ;;
+	lint | unit | net | guest | asan | fuzz) suites+=("$arg") ;;
+	*)
+		usage >&2
+		exit 2
+		;;
+	esac
+done
+if [ ${#suites[@]} = 0 ]; then
+	usage >&2
+	exit 2
+fi
+
+trap 'rm -rf "$logs"' EXIT
+export LC_ALL=C.UTF-8
+scripts/deps.sh build test
+build build
+for s in "${suites[@]}"; do
+	run "$s"
+done
+
+say "all suites"
+awk '{ s = $NF; f = $(NF-1); p = $(NF-2); NF -= 3; printf "%6d passed %4d failed %4d skipped  %s\n", p, f, s, $0 }' \
+	"$tally"
+[ ${#failed_suites[@]} = 0 ] || printf 'failed: %s\n' "${failed_suites[@]}"
+awk '{ p += $(NF-2); f += $(NF-1); s += $NF } END {
+	printf "%d passed, %d failed, %d skipped\n", p, f, s; exit f > 0 || p == 0 }' "$tally"
