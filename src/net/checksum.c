@@ -62,6 +62,8 @@ static uint64_t sum_bytes(const void *data, size_t len)
 	const unsigned char *p = data;
 	size_t cnt = len / BLOCK;
 
+	if (!len)
+		return 0; /* @data may be NULL */
 	return sum_blocks(p, cnt) + sum_tail(p + cnt * BLOCK, len % BLOCK);
 }
 

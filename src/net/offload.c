@@ -29,6 +29,8 @@
  *   - A frame whose IP length is not the frame's is refused; Linux believes
  *     the frame's length there. So is an IP fragment that asks for GSO.
  *   - Headers are checked also where the payload fits one segment.
+ *   - A gso_size so small that thousands of segments come out is refused: no
+ *     sender asks for that, and it would hold up everybody else on the loop.
  *   - UFO with a gso_size that is no multiple of 8 uses the next lower one;
  *     Linux makes fragments that overlap or leave holes.
  *   - IPv6 fragments behind extension headers: Linux counts those headers into
@@ -45,6 +47,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdatomic.h>
 
 #include "base/clock.h"
@@ -58,6 +61,8 @@
 #define GSO_SIZE_RESERVED 0xffffu
 /* Most datagrams that one USO frame may become (UDP_MAX_SEGMENTS). */
 #define USO_SEGMENTS_MAX 128u
+/* Most segments or fragments else. 64 KiB with the least MSS that Linux sends (48) are 1366. */
+#define SEGMENTS_MAX 2048u
 
 #define TCP_CSUM 16u
 #define UDP_CSUM 6u
@@ -68,7 +73,6 @@
 #define IP4_MF 0x2000u
 #define IP6_MF 0x0001u
 #define IP6_FRAG_LEN 8u
-#define IPPROTO_FRAG 44u
 
 /* Slices of one emitted frame's payload; what lies in more pieces is copied to the scratch. */
 #define SLICE_MAX 32u
@@ -376,7 +380,7 @@ static void insert_fragment_header(struct work *w)
 	frag[0] = w->buf[w->pkt.next];
 	frag[1] = 0;
 	put_be32(frag + 4, fragment_id());
-	w->buf[w->pkt.next] = IPPROTO_FRAG;
+	w->buf[w->pkt.next] = IPPROTO_FRAGMENT;
 }
 
 /* The IP header of the fragment at @off, with @len bytes. */
@@ -444,8 +448,21 @@ static int finish_ufo(struct work *w)
 	return 0;
 }
 
+/* Does the frame make a number of segments that somebody may want? */
+static bool count_fits(const struct vmtap_net_hdr *hdr, uint32_t payload_len)
+{
+	switch (hdr->gso_type) {
+	case VMTAP_GSO_UDP_L4:
+		return payload_len <= USO_SEGMENTS_MAX * hdr->gso_size;
+	case VMTAP_GSO_UDP:
+		return hdr->gso_size >= 8 && payload_len <= SEGMENTS_MAX * (hdr->gso_size & ~7u);
+	default:
+		return payload_len <= SEGMENTS_MAX * hdr->gso_size;
+	}
+}
+
 /* Do the virtio-net header and the packet agree? */
-static bool gso_fits(const struct vmtap_net_hdr *hdr, const struct packet *p, uint32_t payload_len)
+static bool gso_fits(const struct vmtap_net_hdr *hdr, const struct packet *p)
 {
 	bool csum = hdr->flags & VMTAP_HDR_NEEDS_CSUM;
 
@@ -458,9 +475,9 @@ static bool gso_fits(const struct vmtap_net_hdr *hdr, const struct packet *p, ui
 	case VMTAP_GSO_TCPV6:
 		return p->is_tcp && p->is_ip6;
 	case VMTAP_GSO_UDP:
-		return !p->is_tcp && hdr->gso_size >= 8;
+		return !p->is_tcp;
 	default:
-		return !p->is_tcp && csum && payload_len <= USO_SEGMENTS_MAX * hdr->gso_size;
+		return !p->is_tcp && csum;
 	}
 }
 
@@ -473,7 +490,7 @@ static bool fits_one_segment(const struct work *w)
 	return len <= w->frame->hdr.gso_size;
 }
 
-/* May the frame stay in one piece? A USO frame says only in its packet which of two bits that takes. */
+/* May the frame stay in one piece? Which of two bits that takes, a USO frame says in its packet. */
 static bool gso_accepted(const struct work *w, unsigned accepts)
 {
 	unsigned need = offload_needed(&w->frame->hdr);
@@ -492,7 +509,7 @@ static int finish_gso(struct work *w, unsigned accepts)
 	    packet_parse(&head, &w->pkt) < 0)
 		return -EINVAL;
 	w->payload_len = w->frame->len - w->pkt.payload;
-	if (!gso_fits(hdr, &w->pkt, w->payload_len))
+	if (!gso_fits(hdr, &w->pkt) || !count_fits(hdr, w->payload_len))
 		return -EINVAL;
 	if (fits_one_segment(w))
 		return finish_whole(w);

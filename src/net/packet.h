@@ -39,7 +39,8 @@ struct head {
 	uint32_t len;
 };
 
-/** head_pull() - Have at least @upto bytes copied. Return: false: the frame or the room is shorter. */
+/** head_pull() - Have at least @upto bytes copied.
+ *  Return: false: the frame or the room is shorter. */
 bool head_pull(struct head *h, uint32_t upto);
 
 /**
