@@ -25,6 +25,7 @@ const struct conf_key conf_id_key = {
 /* A mistake in a schema is ours. */
 static void check_key(const struct conf_key *key)
 {
+	assert(strlen(key->name) < CONF_KEY_SIZE);
 	assert(strcmp(key->name, "id") != 0 && strcmp(key->name, "type") != 0);
 	if (key->kind == CONF_INT || key->kind == CONF_SIZE)
 		assert(key->min < key->max);

@@ -18,8 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PATH_SIZE 64 /* of a dotted key; longer ones are unknown */
-
 /* Return: 0 and @root, owned; -errno. */
 static int parse(const char *spec, size_t len, json_t **root, struct vmtap_error *err)
 {
@@ -234,7 +232,7 @@ static int read_object(struct conf *c, json_t *object, const char *prefix, struc
 
 	json_object_foreach(object, name, value)
 	{
-		char path[PATH_SIZE];
+		char path[CONF_KEY_SIZE];
 		int len = snprintf(path, sizeof(path), "%s%s%s", prefix, *prefix ? "." : "", name);
 		int index;
 

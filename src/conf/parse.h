@@ -18,6 +18,9 @@
 
 #define CONF_READ "read its options"
 
+/** Room for any key's name and its NUL; what is longer is no key. */
+#define CONF_KEY_SIZE 64
+
 /** struct conf_value - What was said about one key; @text is NULL when nothing was. */
 struct conf_value {
 	char *text;
