@@ -3,7 +3,8 @@
 
 BUILD ?= build
 
-.PHONY: all deps test test-unit test-net test-guest demo bench fuzz install format check-format clean help
+.PHONY: all deps test test-unit test-net test-guest demo bench fuzz install format check-format check-arrows \
+	clean help
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -39,6 +40,9 @@ format: ## put the sources in the project's format
 
 check-format: ## complain about sources that are not
 	@git ls-files -- '*.c' '*.h' | xargs clang-format --dry-run --Werror
+
+check-arrows: ## complain about folders that include what lies above them
+	@scripts/check-arrows.py
 
 clean: ## remove the build
 	@rm -rf $(BUILD)
