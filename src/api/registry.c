@@ -15,6 +15,7 @@
 
 static const struct port_type *const types[] = {
 	&tap_type,
+	&bridge_type,
 	&stream_type,
 	&dgram_type,
 	&responder_type,

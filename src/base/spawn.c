@@ -39,6 +39,8 @@ static _Noreturn void child(const struct spawn *s, int report, pid_t parent)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 
+	if (s->stderr_fd >= 0)
+		dup2(s->stderr_fd, STDERR_FILENO);
 	if (lo > hi) {
 		lo = report;
 		hi = s->keep_fd;
@@ -82,27 +84,41 @@ static int remaining_ms(uint64_t end_ns)
 	return now >= end_ns ? 0 : (int)((end_ns - now + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC);
 }
 
+static void serve(struct spawn_io *io)
+{
+	if (io->fd >= 0)
+		io->ready(io);
+}
+
 /* Wait for the end of the process. Return: 0, -ETIMEDOUT, -ECANCELED. */
 static int wait_end(const struct spawn *s, int pidfd)
 {
 	uint64_t end_ns = clock_ns() + s->timeout_ms * NSEC_PER_MSEC;
-	struct pollfd fds[] = {
+	struct pollfd fds[2 + SPAWN_IO_MAX] = {
 		{ .fd = pidfd, .events = POLLIN },
 		{ .fd = s->cancel_fd, .events = POLLIN },
 	};
 
 	for (;;) {
 		int timeout = s->timeout_ms ? remaining_ms(end_ns) : -1;
-		int n = poll(fds, 2, timeout);
+		int n;
 
+		for (unsigned i = 0; i < s->io_cnt; i++)
+			fds[2 + i] = (struct pollfd) { .fd = s->io[i]->fd, .events = POLLIN };
+		n = poll(fds, 2 + s->io_cnt, timeout);
 		if (n < 0 && errno != EINTR)
 			return -errno;
 		if (n <= 0 && timeout == 0)
 			return -ETIMEDOUT;
-		if (n > 0 && fds[0].revents)
-			return 0;
-		if (n > 0 && fds[1].revents)
+		if (n <= 0)
+			continue;
+		if (fds[1].revents)
 			return -ECANCELED;
+		for (unsigned i = 0; i < s->io_cnt; i++)
+			if (fds[2 + i].revents || fds[0].revents)
+				serve(s->io[i]);
+		if (fds[0].revents)
+			return 0;
 	}
 }
 
@@ -123,7 +139,7 @@ static int explain(const struct spawn *s, int ret, int status, int exec_errno,
 	if (ret == -ETIMEDOUT) {
 		error_set(err, ETIMEDOUT, s->object, action, "it did not end within %u ms",
 			  s->timeout_ms);
-		error_remedy(err, "give it more time with script-timeout-ms=, or 0 for no limit");
+		error_remedy(err, "give it more time with %s=, or 0 for no limit", s->timeout_key);
 		return ret;
 	}
 	if (ret == -ECANCELED)

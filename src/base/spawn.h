@@ -13,12 +13,28 @@
 #include "vmtap/vmtap.h"
 
 /**
+ * struct spawn_io - A descriptor to serve while the program runs
+ * @fd:    non-blocking; -1: not any more
+ * @ready: called when it is readable, and once more after the program has ended. It takes what is
+ *         there, and sets @fd to -1 when there is nothing more to come
+ */
+struct spawn_io {
+	int fd;
+	void (*ready)(struct spawn_io *io);
+};
+
+#define SPAWN_IO_MAX 4
+
+/**
  * struct spawn - What to run
  * @object:     whose program it is, for errors, as in "tap vm0"
  * @what:       what it is, for errors, as in "ifup script /etc/vm-ifup"
  * @argv:       argv[0] is the file, absolute or relative, not searched in PATH
  * @keep_fd:    stays open in the child under its number; -1: none
+ * @stderr_fd:  becomes the child's stderr; -1: it inherits ours
+ * @io:         @io_cnt descriptors to serve meanwhile, at most SPAWN_IO_MAX
  * @timeout_ms: 0: no limit
+ * @timeout_key: the option that sets it, for the remedy
  * @cancel_fd:  when readable, the program is ended and -ECANCELED returned; -1: none
  */
 struct spawn {
@@ -26,7 +42,11 @@ struct spawn {
 	const char *what;
 	const char *const *argv;
 	int keep_fd;
+	int stderr_fd;
+	struct spawn_io **io;
+	unsigned io_cnt;
 	unsigned timeout_ms;
+	const char *timeout_key;
 	int cancel_fd;
 };
 

@@ -25,6 +25,8 @@ static int run_sh(const char *script, int keep_fd, unsigned timeout_ms, int canc
 		.what = "script /etc/test",
 		.argv = argv,
 		.keep_fd = keep_fd,
+		.stderr_fd = -1,
+		.timeout_key = "script-timeout-ms",
 		.timeout_ms = timeout_ms,
 		.cancel_fd = cancel_fd,
 	};
@@ -88,9 +90,12 @@ static void a_signal_is_named(void **state)
 static void a_file_that_cannot_be_run_is_told_from_one_that_fails(void **state)
 {
 	const char *argv[] = { "/nonexistent/script", NULL };
-	struct spawn s = {
-		.object = "tap vm0", .what = "script", .argv = argv, .keep_fd = -1, .cancel_fd = -1
-	};
+	struct spawn s = { .object = "tap vm0",
+			   .what = "script",
+			   .argv = argv,
+			   .keep_fd = -1,
+			   .stderr_fd = -1,
+			   .cancel_fd = -1 };
 	struct vmtap_error err = { 0 };
 
 	assert_int_equal(spawn_run(&s, &err), -ENOENT);

@@ -2,8 +2,9 @@
 /*
  * The insides of the `tap` port.
  *
- * tap.c moves frames, tap-open.c opens and closes the device, tap-opts.c has
- * the options.
+ * tap.c moves frames, tap-open.c opens and closes the device, tap-helper.c
+ * has a bridge helper do it, tap-opts.c has the options, tap-type.c puts them
+ * together to the types `tap` and `bridge`.
  */
 #ifndef PORT_TAP_TAP_INT_H
 #define PORT_TAP_TAP_INT_H
@@ -52,6 +53,10 @@ struct tap {
 	unsigned char *arena;
 	unsigned char *bounce;
 };
+
+/** tap_new() - A port without a device. Return: owned, free with port_free(); NULL and @err. */
+struct tap *tap_new(const struct port_env *env, const char *name, const struct conf *conf,
+		    struct vmtap_error *err);
 
 /** tap_device_open() - Open the device as the options say. Return: 0, or -errno and @err, nothing left
  *  open. */

@@ -426,6 +426,8 @@ static int run_script(struct tap *t, const char *file, const char *what, struct 
 		.what = action,
 		.argv = argv,
 		.keep_fd = t->queues[0].fd,
+		.stderr_fd = -1,
+		.timeout_key = "script-timeout-ms",
 		.timeout_ms = t->opts.script_timeout_ms,
 		.cancel_fd = t->port.env->cancel_fd,
 	};
@@ -441,8 +443,6 @@ int tap_device_up(struct tap *t, struct vmtap_error *err)
 	char name[80];
 	int ret;
 
-	if (t->opts.from_fds)
-		return 0; /* whoever opened it has configured it */
 	ret = nl_link_get(t->ifname, &link);
 	if (ret < 0)
 		return error_errno(err, -ret, object(t, name), "look at the interface");

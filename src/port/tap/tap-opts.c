@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Options of the `tap` port: the schema, and which of them go together. */
+/* Options of the `tap` port: what they mean, and which of them go together. */
 #include "port/tap/tap-opts.h"
 
 #include <errno.h>
@@ -12,122 +12,19 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "port/tap/tap-helper.h"
 #include "tapdev/explain.h"
 #include "tapdev/netlink.h"
 
-#define DEFAULT_SCRIPT "/etc/qemu-ifup"
-#define DEFAULT_DOWNSCRIPT "/etc/qemu-ifdown"
-#define QUEUES_MAX 256 /* MAX_TAP_QUEUES of the tun driver */
-
-static const struct conf_key keys[] = {
-	{ .name = "ifname",
-	  .kind = CONF_STRING,
-	  .def = "the kernel picks tap0, tap1, …",
-	  .help = "attach to the TAP of this name or create it; vm%d lets the kernel number it" },
-	{ .name = "br",
-	  .kind = CONF_STRING,
-	  .def = "join none",
-	  .help = "join this bridge (needs CAP_NET_ADMIN); the TAP takes its MTU unless mtu= says "
-		  "otherwise" },
-	{ .name = "queues",
-	  .kind = CONF_INT,
-	  .min = 1,
-	  .max = QUEUES_MAX,
-	  .def = "1",
-	  .help = "open that many queues; more than one makes it a multi-queue device" },
-	{ .name = "up",
-	  .kind = CONF_BOOL,
-	  .def = "on for a TAP that vmtap makes or puts on a bridge; else as it is",
-	  .help = "set the interface up or down" },
-	{ .name = "mac",
-	  .kind = CONF_MAC,
-	  .def = "the kernel chooses",
-	  .help = "address of the TAP itself, the host's side; the guest's address is the VMM's "
-		  "business" },
-	{ .name = "mtu",
-	  .kind = CONF_INT,
-	  .min = 68,
-	  .max = 65521,
-	  .unit = "bytes",
-	  .def = "as it is; with br= the bridge's",
-	  .help = "MTU of the interface" },
-	{ .name = "persist",
-	  .kind = CONF_BOOL,
-	  .def = "as it is; off for a new TAP",
-	  .help = "keep the interface when vmtap ends" },
-	{ .name = "owner",
-	  .kind = CONF_STRING,
-	  .def = "as it is",
-	  .help = "user (name or number) who may attach to the TAP" },
-	{ .name = "group",
-	  .kind = CONF_STRING,
-	  .def = "as it is",
-	  .help = "group (name or number) whose members may attach to the TAP" },
-	{ .name = "script",
-	  .kind = CONF_STRING,
-	  .flags = CONF_EMPTY_OK,
-	  .def = DEFAULT_SCRIPT " if that exists and br= is not given",
-	  .help = "run as FILE IFNAME once the device exists, before any frame moves; no: none" },
-	{ .name = "downscript",
-	  .kind = CONF_STRING,
-	  .flags = CONF_EMPTY_OK,
-	  .def = DEFAULT_DOWNSCRIPT " if that exists and br= is not given",
-	  .help = "run as FILE IFNAME at close, while the device still exists; no: none" },
-	{ .name = "script-timeout-ms",
-	  .kind = CONF_INT,
-	  .min = 0,
-	  .max = 3600000,
-	  .unit = "ms",
-	  .def = "60000",
-	  .help = "how long either script may take; 0: no limit" },
-	{ .name = "fd",
-	  .kind = CONF_STRING,
-	  .def = "open the device",
-	  .help = "use this inherited descriptor of an open TAP, a number, or a name that a "
-		  "descriptor was given" },
-	{ .name = "fds",
-	  .kind = CONF_LIST,
-	  .def = "open the device",
-	  .help = "the same for several queues of one TAP: A:B:C" },
-	{ .name = "vnet_hdr",
-	  .kind = CONF_BOOL,
-	  .def = "on when the kernel has it",
-	  .help = "frames carry a virtio-net header, which offloads need; on: fail without it" },
-	{ .name = "sndbuf",
-	  .kind = CONF_SIZE,
-	  .min = 0,
-	  .max = INT32_MAX,
-	  .unit = "bytes",
-	  .def = "unlimited",
-	  .help = "send buffer of the TAP, as a limit on frames under way into the host; 0: "
-		  "unlimited" },
-	{ .name = "reconnect-ms",
-	  .kind = CONF_INT,
-	  .min = 0,
-	  .max = 3600000,
-	  .unit = "ms",
-	  .def = "0: a device that vanishes is an error",
-	  .help = "when the interface vanishes while in use, look for it that often and attach to "
-		  "it again" },
-	{ .name = "vhost",
-	  .kind = CONF_BOOL,
-	  .def = "off",
-	  .help = "have the kernel's vhost-net carry the frames where it can be had; this version "
-		  "warns and carries them itself" },
-	{ .name = "vhostforce",
-	  .kind = CONF_BOOL,
-	  .def = "off",
-	  .help = "vhost=on, and an error where it cannot be had" },
-	{ .name = "vhostfd", .kind = CONF_STRING, .flags = CONF_HIDDEN },
-	{ .name = "vhostfds", .kind = CONF_LIST, .flags = CONF_HIDDEN },
-	{ .name = "poll-us", .kind = CONF_INT, .flags = CONF_HIDDEN, .max = INT32_MAX },
-	{ 0 },
-};
-
-const struct conf_schema tap_schema = { .type = "tap", .keys = keys };
+#define DEFAULT_BRIDGE "br0"
 
 static const char *const not_with_fd[] = {
-	"ifname", "script", "downscript", "vnet_hdr",	  "br", "queues",
+	"ifname", "script", "downscript", "vnet_hdr", "helper",	      "br",
+	"queues", "mac",    "mtu",	  "up",	      "reconnect-ms", NULL,
+};
+
+static const char *const not_with_helper[] = {
+	"ifname", "script", "downscript", "vnet_hdr",	  "queues",
 	"mac",	  "mtu",    "up",	  "reconnect-ms", NULL,
 };
 
@@ -213,11 +110,16 @@ static int check_combinations(const struct conf *c, struct tap_opts *o, struct v
 
 	if (conf_has(c, "fd") && conf_has(c, "fds"))
 		return conf_exclude(c, "not together with fd=", fds_key, err);
-	o->from_fds = from;
-	if (!from)
-		return 0;
-	return conf_exclude(
-		c, from[2] ? "not together with fds=" : "not together with fd=", not_with_fd, err);
+	if (from) {
+		o->source = TAP_FROM_FDS;
+		return conf_exclude(c, from[2] ? "not together with fds=" : "not together with fd=",
+				    not_with_fd, err);
+	}
+	if (conf_has(c, "helper")) {
+		o->source = TAP_FROM_HELPER;
+		return conf_exclude(c, "not together with helper=", not_with_helper, err);
+	}
+	return 0;
 }
 
 static int dup_str(char **to, const struct conf *c, const char *key, struct vmtap_error *err)
@@ -228,6 +130,18 @@ static int dup_str(char **to, const struct conf *c, const char *key, struct vmta
 		return 0;
 	*to = strdup(text);
 	return *to ? 0 : error_errno(err, ENOMEM, conf_object(c), "copy options");
+}
+
+/* A helper is always given a bridge; otherwise joining one is a wish. */
+static int choose_bridge(struct tap_opts *o, const struct conf *c, struct vmtap_error *err)
+{
+	const char *br = conf_str(c, "br", o->source == TAP_FROM_HELPER ? DEFAULT_BRIDGE : NULL);
+
+	if (!br)
+		return 0;
+	o->br = strdup(br);
+	return o->br ? ifname_check(o->br, false, err)
+		     : error_errno(err, ENOMEM, conf_object(c), "copy options");
 }
 
 int tap_opts_init(struct tap_opts *o, const struct conf *c, struct vmtap_error *err)
@@ -243,6 +157,7 @@ int tap_opts_init(struct tap_opts *o, const struct conf *c, struct vmtap_error *
 		.mtu = (unsigned)conf_int(c, "mtu", 0),
 		.queues = (unsigned)conf_int(c, "queues", 1),
 		.script_timeout_ms = (unsigned)conf_int(c, "script-timeout-ms", 60000),
+		.helper_timeout_ms = (unsigned)conf_int(c, "helper-timeout-ms", 10000),
 		.reconnect_ms = (unsigned)conf_int(c, "reconnect-ms", 0),
 	};
 	o->has_mac = conf_mac(c, "mac", o->mac);
@@ -256,20 +171,41 @@ int tap_opts_init(struct tap_opts *o, const struct conf *c, struct vmtap_error *
 	if (!ret)
 		ret = dup_str(&o->ifname, c, "ifname", err);
 	if (!ret)
-		ret = dup_str(&o->br, c, "br", err);
-	if (!ret && !o->from_fds)
+		ret = dup_str(&o->helper, c, "helper", err);
+	if (!ret && o->source == TAP_FROM_NAME)
 		ret = choose_script(c, "script", DEFAULT_SCRIPT, &o->script, err);
-	if (!ret && !o->from_fds)
+	if (!ret && o->source == TAP_FROM_NAME)
 		ret = choose_script(c, "downscript", DEFAULT_DOWNSCRIPT, &o->downscript, err);
 	if (!ret && o->ifname)
 		ret = ifname_check(o->ifname, true, err);
-	if (!ret && o->br)
-		ret = ifname_check(o->br, false, err);
-	return ret;
+	return ret ? ret : choose_bridge(o, c, err);
+}
+
+int bridge_opts_init(struct tap_opts *o, const struct conf *c, struct vmtap_error *err)
+{
+	int ret;
+
+	*o = (struct tap_opts) {
+		.source = TAP_FROM_HELPER,
+		.has_sndbuf = conf_has(c, "sndbuf"),
+		.sndbuf = (int)conf_int(c, "sndbuf", 0),
+		.queues = (unsigned)conf_int(c, "queues", 1),
+		.helper_timeout_ms = (unsigned)conf_int(c, "helper-timeout-ms", 10000),
+		.owner = -1,
+		.group = -1,
+	};
+	o->has_mac = conf_mac(c, "mac", o->mac);
+	ret = dup_str(&o->ifname, c, "ifname", err);
+	if (!ret)
+		ret = dup_str(&o->helper, c, "helper", err);
+	if (!ret && o->ifname)
+		ret = ifname_check(o->ifname, true, err);
+	return ret ? ret : choose_bridge(o, c, err);
 }
 
 void tap_opts_fini(struct tap_opts *o)
 {
+	free(o->helper);
 	free(o->ifname);
 	free(o->script);
 	free(o->downscript);
@@ -331,7 +267,7 @@ int tap_opts_check(const struct tap_opts *o, const struct conf *conf, struct vmt
 	ret = check_script(object, "script", o->script, err);
 	if (!ret)
 		ret = check_script(object, "downscript", o->downscript, err);
-	if (ret || o->from_fds)
+	if (ret || o->source == TAP_FROM_FDS)
 		return ret;
 	fd = tun_open();
 	if (fd < 0)

@@ -14,14 +14,26 @@ enum tap_onoff {
 	TAP_OFF,
 };
 
+/** Scripts that are run when none is named, as QEMU does; only if they exist. */
+#define DEFAULT_SCRIPT "/etc/qemu-ifup"
+#define DEFAULT_DOWNSCRIPT "/etc/qemu-ifdown"
+
+/** Where the device comes from. */
+enum tap_source {
+	TAP_FROM_NAME,	 /* created, or attached by name */
+	TAP_FROM_FDS,	 /* fd=, fds= */
+	TAP_FROM_HELPER, /* helper=, or the type bridge */
+};
+
 /** struct tap_opts - A private copy of what was asked for; strings are NULL when not given. */
 struct tap_opts {
 	char *ifname;
 	char *script, *downscript; /* NULL: none is run */
 	char *br;
-	unsigned script_timeout_ms;
+	char *helper; /* NULL: the default one */
+	enum tap_source source;
+	unsigned script_timeout_ms, helper_timeout_ms;
 	enum tap_onoff vnet_hdr, persist, up;
-	bool from_fds; /* fd= or fds= */
 	bool has_mac, has_sndbuf, has_vhost;
 	uint8_t mac[6];
 	unsigned mtu; /* 0: leave it */
@@ -32,10 +44,13 @@ struct tap_opts {
 };
 
 extern const struct conf_schema tap_schema;
+extern const struct conf_schema bridge_schema;
 
 /** tap_opts_init() - From a description, everything checked that can be without the device.
  *  Return: 0 or -errno and @err. Needs tap_opts_fini() in any case. */
 int tap_opts_init(struct tap_opts *o, const struct conf *conf, struct vmtap_error *err);
+/** bridge_opts_init() - The same for the type `bridge`. */
+int bridge_opts_init(struct tap_opts *o, const struct conf *conf, struct vmtap_error *err);
 void tap_opts_fini(struct tap_opts *o);
 
 /** tap_opts_check() - Try what can be tried without changing anything. */

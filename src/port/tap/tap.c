@@ -24,6 +24,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/iov.h"
+#include "port/tap/tap-helper.h"
 #include "port/tap/tap-int.h"
 #include "tapdev/tun.h"
 
@@ -335,8 +336,12 @@ static int tap_describe(const struct port *p, char *buf, size_t size)
 {
 	const struct tap *t = (const struct tap *)p;
 
-	if (t->opts.from_fds)
+	if (t->opts.source == TAP_FROM_FDS)
 		return snprintf(buf, size, "fd=%d,ifname=%s", t->queues[0].fd, t->ifname);
+	if (t->opts.source == TAP_FROM_HELPER)
+		return snprintf(buf, size, "helper=%s,br=%s,ifname=%s",
+				t->opts.helper ? t->opts.helper : helper_default(), t->opts.br,
+				t->ifname);
 	return snprintf(buf, size, "ifname=%s,script=%s,downscript=%s", t->ifname,
 			t->opts.script ? t->opts.script : "no",
 			t->opts.downscript ? t->opts.downscript : "no");
@@ -480,67 +485,12 @@ int tap_set_queue(struct port *p, unsigned queue, bool on, struct vmtap_error *e
 	return 0;
 }
 
-/* --------------------------------------------------------------------- the type */
+/* ----------------------------------------------------------------------- making one */
 
-/* fd=N or fd=NAME. Return: the descriptor, or -errno and @err. */
-static int resolve_fd(const struct port_env *env, const char *text, bool *named,
-		      struct vmtap_error *err)
-{
-	char *end;
-	long value;
-
-	*named = text[0] < '0' || text[0] > '9';
-	errno = 0;
-	value = *named ? -1 : strtol(text, &end, 10);
-	if (!*named && (*end || errno || value > INT32_MAX))
-		return error_set(err, EINVAL, "tap", "use the descriptor", "\"%.40s\" is no number",
-				 text);
-	if (!*named)
-		return (int)value;
-	value = env->take_fd ? env->take_fd(env->opaque, text) : -ENOENT;
-	if (value < 0) {
-		error_set(err, ENOENT, "tap", "use the descriptor",
-			  "no descriptor was given the name \"%.40s\"", text);
-		error_remedy(err, "use the number of an inherited descriptor, or name one first");
-	}
-	return (int)value;
-}
-
-static int take_fds(struct tap *t, const struct conf *conf, struct vmtap_error *err)
-{
-	bool single = conf_has(conf, "fd");
-	unsigned cnt = single ? 1 : conf_list_cnt(conf, "fds");
-	bool *named = calloc(cnt, sizeof(*named));
-	int *fds = calloc(cnt, sizeof(*fds));
-	unsigned got = 0;
-	int ret = named && fds ? 0 : error_errno(err, ENOMEM, "tap", "use the descriptors");
-
-	while (!ret && got < cnt) {
-		const char *text =
-			single ? conf_str(conf, "fd", "") : conf_list_item(conf, "fds", got);
-
-		fds[got] = resolve_fd(t->port.env, text, &named[got], err);
-		if (fds[got] < 0)
-			ret = fds[got];
-		else
-			got++;
-	}
-	if (!ret)
-		ret = tap_device_take(t, fds, cnt, err);
-	/* a number that was refused is not ours to close, a name was given to us */
-	for (unsigned i = 0; ret < 0 && i < got; i++)
-		if (named[i])
-			fd_close(&fds[i]);
-	free(named);
-	free(fds);
-	return ret;
-}
-
-static struct port *tap_open(const struct port_env *env, const char *name, const struct conf *conf,
-			     struct vmtap_error *err)
+struct tap *tap_new(const struct port_env *env, const char *name, const struct conf *conf,
+		    struct vmtap_error *err)
 {
 	struct tap *t = calloc(1, sizeof(*t));
-	int ret;
 
 	if (!t || port_init(&t->port, &tap_ops, env, name) < 0) {
 		error_errno(err, ENOMEM, conf_object(conf), "open the port");
@@ -554,50 +504,9 @@ static struct port *tap_open(const struct port_env *env, const char *name, const
 	}
 	t->arena = malloc(TAP_ARENA_SIZE);
 	t->bounce = malloc(HDR_MAX + VMTAP_FRAME_MAX);
-	ret = t->arena && t->bounce ? tap_opts_init(&t->opts, conf, err)
-				    : error_errno(err, ENOMEM, conf_object(conf), "open the port");
-	if (!ret)
-		ret = t->opts.from_fds ? take_fds(t, conf, err) : tap_device_open(t, err);
-	if (!ret)
-		ret = tap_device_up(t, err);
-	if (!ret)
-		ret = tap_device_keep(t, err);
-	if (ret < 0) {
-		t->script_ran = false;
-		port_free(&t->port);
-		return NULL;
-	}
-	if (t->opts.has_vhost)
-		log_msg(env->log, VMTAP_LOG_WARNING, name,
-			"vhost=on: this version has no vhost-net; vmtap carries the frames itself");
-	log_msg(env->log, VMTAP_LOG_INFO, name, "%s %s, %u queue%s, %s",
-		t->created ? "created" : "attached to", t->ifname, t->queue_cnt,
-		t->queue_cnt == 1 ? "" : "s",
-		t->hdr_len ? "with virtio-net header" : "without virtio-net header");
-	return &t->port;
+	if (t->arena && t->bounce)
+		return t;
+	error_errno(err, ENOMEM, conf_object(conf), "open the port");
+	port_free(&t->port);
+	return NULL;
 }
-
-static int tap_check(const struct port_env *env, const struct conf *conf, struct vmtap_error *err)
-{
-	struct tap_opts opts;
-	int ret = tap_opts_init(&opts, conf, err);
-
-	if (!ret)
-		ret = tap_opts_check(&opts, conf, err);
-	tap_opts_fini(&opts);
-	return ret;
-}
-
-const struct port_type tap_type = {
-	.schema = &tap_schema,
-	.summary = "a TAP interface of the host",
-	.help = "Creates a TAP or attaches to one, or takes one that is open already (fd=, fds=).\n"
-		"What it makes goes away with it, unless persist=on.\n"
-		"\n"
-		"  tap,ifname=vm0,br=br0            create vm0 and put it on the bridge br0\n"
-		"  tap,ifname=vm0,script=no         attach to vm0 and leave its set-up alone\n"
-		"  tap,ifname=vm%d,queues=2         two queues, the kernel numbers the name\n"
-		"  tap,fd=3                         use the open TAP that is descriptor 3\n",
-	.open = tap_open,
-	.check = tap_check,
-};

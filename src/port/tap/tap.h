@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* The `tap` port: a host TAP, created, attached or inherited, with one or many queues. */
+/* The `tap` port: a host TAP, created, attached, inherited or from a helper, with one or many
+ * queues. `bridge` is the same port, always from a helper. */
 #ifndef PORT_TAP_TAP_H
 #define PORT_TAP_TAP_H
 
 #include "net/port-type.h"
 
 extern const struct port_type tap_type;
+extern const struct port_type bridge_type;
 extern const struct port_ops tap_ops;
 
 /** What the device can do. */

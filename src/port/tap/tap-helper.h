@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Running a bridge helper: a privileged program that makes a TAP on a bridge
+ * and sends it back over a unix socket.
+ *
+ * The call is `HELPER --use-vnet --fd=N --br=BRIDGE`, as QEMU makes it. A
+ * helper with white space in it is a shell's command line to which these
+ * arguments are appended, --br= only if it has none.
+ *
+ * What the helper may do wrong: send nothing, too many descriptors, something
+ * else, hang, or fail after it sent. Every stray descriptor is closed.
+ */
+#ifndef PORT_TAP_TAP_HELPER_H
+#define PORT_TAP_TAP_HELPER_H
+
+#include "base/log.h"
+
+#define HELPER_QUEUES_MAX 64
+
+/**
+ * struct helper_request - What to ask for
+ * @object:     for errors
+ * @helper:     path or command line; NULL: the first of the usual places that exists
+ * @br:         bridge
+ * @queues:     1, or more with helpers that know --queues=
+ * @ifname, @mac: NULL, or passed on as --ifname= and --mac=, which QEMU's helper does not know
+ * @timeout_ms: 0: no limit
+ */
+struct helper_request {
+	const char *object;
+	const char *helper;
+	const char *br;
+	unsigned queues;
+	const char *ifname;
+	const char *mac;
+	unsigned timeout_ms;
+	int cancel_fd;
+};
+
+/** helper_default() - The helper that is used when none is named; NULL when there is none. */
+const char *helper_default(void);
+
+/** helper_run() - Return: descriptors received, owned, 1..@queues; or -errno and @err. What the
+ *  helper wrote to stderr is part of the error, or logged as a warning. Blocks until it ends. */
+int helper_run(const struct helper_request *req, int fds[HELPER_QUEUES_MAX], const struct log *log,
+	       const char *log_name, struct vmtap_error *err);
+
+#endif

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+/* The types `tap` and `bridge`: where their device comes from. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "port/tap/tap-helper.h"
+#include "port/tap/tap-int.h"
+#include "tapdev/explain.h"
+
+/* fd=N or fd=NAME. Return: the descriptor, or -errno and @err. */
+static int resolve_fd(const struct port_env *env, const char *text, bool *named,
+		      struct vmtap_error *err)
+{
+	char *end;
+	long value;
+
+	*named = text[0] < '0' || text[0] > '9';
+	errno = 0;
+	value = *named ? -1 : strtol(text, &end, 10);
+	if (!*named && (*end || errno || value > INT32_MAX))
+		return error_set(err, EINVAL, "tap", "use the descriptor", "\"%.40s\" is no number",
+				 text);
+	if (!*named)
+		return (int)value;
+	value = env->take_fd ? env->take_fd(env->opaque, text) : -ENOENT;
+	if (value < 0) {
+		error_set(err, ENOENT, "tap", "use the descriptor",
+			  "no descriptor was given the name \"%.40s\"", text);
+		error_remedy(err, "use the number of an inherited descriptor, or name one first");
+	}
+	return (int)value;
+}
+
+static int take_fds(struct tap *t, const struct conf *conf, struct vmtap_error *err)
+{
+	bool single = conf_has(conf, "fd");
+	unsigned cnt = single ? 1 : conf_list_cnt(conf, "fds");
+	bool *named = calloc(cnt, sizeof(*named));
+	int *fds = calloc(cnt, sizeof(*fds));
+	unsigned got = 0;
+	int ret = named && fds ? 0 : error_errno(err, ENOMEM, "tap", "use the descriptors");
+
+	while (!ret && got < cnt) {
+		const char *text =
+			single ? conf_str(conf, "fd", "") : conf_list_item(conf, "fds", got);
+
+		fds[got] = resolve_fd(t->port.env, text, &named[got], err);
+		if (fds[got] < 0)
+			ret = fds[got];
+		else
+			got++;
+	}
+	if (!ret)
+		ret = tap_device_take(t, fds, cnt, err);
+	/* a number that was refused is not ours to close, a name was given to us */
+	for (unsigned i = 0; ret < 0 && i < got; i++)
+		if (named[i])
+			fd_close(&fds[i]);
+	free(named);
+	free(fds);
+	return ret;
+}
+
+static int open_by_helper(struct tap *t, const struct conf *conf, struct vmtap_error *err)
+{
+	struct helper_request req = {
+		.object = conf_object(conf),
+		.helper = t->opts.helper,
+		.br = t->opts.br,
+		.queues = t->opts.queues,
+		.ifname = t->opts.ifname,
+		.mac = t->opts.has_mac ? conf_str(conf, "mac", NULL) : NULL,
+		.timeout_ms = t->opts.helper_timeout_ms,
+		.cancel_fd = t->port.env->cancel_fd,
+	};
+	int fds[HELPER_QUEUES_MAX];
+	int cnt = helper_run(&req, fds, t->port.env->log, t->port.name, err), ret;
+
+	if (cnt < 0)
+		return cnt;
+	ret = tap_device_take(t, fds, (unsigned)cnt, err);
+	for (int i = 0; ret < 0 && i < cnt; i++)
+		fd_close(&fds[i]);
+	return ret;
+}
+
+static void say_open(const struct tap *t)
+{
+	const struct port_env *env = t->port.env;
+
+	if (t->opts.has_vhost)
+		log_msg(env->log, VMTAP_LOG_WARNING, t->port.name,
+			"vhost=on: this version has no vhost-net; vmtap carries the frames itself");
+	log_msg(env->log, VMTAP_LOG_INFO, t->port.name, "%s %s, %u queue%s, %s virtio-net header",
+		t->opts.source == TAP_FROM_NAME && t->created ? "created" : "attached to",
+		t->ifname, t->queue_cnt, t->queue_cnt == 1 ? "" : "s",
+		t->hdr_len ? "with" : "without");
+}
+
+static int open_device(struct tap *t, const struct conf *conf, struct vmtap_error *err)
+{
+	int ret;
+
+	if (t->opts.source == TAP_FROM_FDS)
+		return take_fds(t, conf, err);
+	if (t->opts.source == TAP_FROM_HELPER)
+		return open_by_helper(t, conf, err);
+	ret = tap_device_open(t, err);
+	if (!ret)
+		ret = tap_device_up(t, err);
+	return ret;
+}
+
+static struct port *open_type(const struct port_env *env, const char *name, const struct conf *conf,
+			      int (*opts_init)(struct tap_opts *, const struct conf *,
+					       struct vmtap_error *),
+			      struct vmtap_error *err)
+{
+	struct tap *t = tap_new(env, name, conf, err);
+	int ret;
+
+	if (!t)
+		return NULL;
+	ret = opts_init(&t->opts, conf, err);
+	if (!ret)
+		ret = open_device(t, conf, err);
+	if (!ret)
+		ret = tap_device_keep(t, err);
+	if (ret < 0) {
+		t->script_ran = false; /* no down script for what did not come up */
+		port_free(&t->port);
+		return NULL;
+	}
+	say_open(t);
+	return &t->port;
+}
+
+/* --------------------------------------------------------------------- types */
+
+static struct port *tap_open(const struct port_env *env, const char *name, const struct conf *conf,
+			     struct vmtap_error *err)
+{
+	return open_type(env, name, conf, tap_opts_init, err);
+}
+
+static struct port *bridge_open(const struct port_env *env, const char *name,
+				const struct conf *conf, struct vmtap_error *err)
+{
+	return open_type(env, name, conf, bridge_opts_init, err);
+}
+
+static int tap_check(const struct port_env *env, const struct conf *conf, struct vmtap_error *err)
+{
+	struct tap_opts opts;
+	int ret = tap_opts_init(&opts, conf, err);
+
+	if (!ret)
+		ret = tap_opts_check(&opts, conf, err);
+	tap_opts_fini(&opts);
+	return ret;
+}
+
+const struct port_type tap_type = {
+	.schema = &tap_schema,
+	.summary = "a TAP interface of the host",
+	.help = "Creates a TAP or attaches to one, or takes one that is open already (fd=, fds=).\n"
+		"What it makes goes away with it, unless persist=on.\n"
+		"\n"
+		"  tap,ifname=vm0,br=br0            create vm0 and put it on the bridge br0\n"
+		"  tap,ifname=vm0,script=no         attach to vm0 and leave its set-up alone\n"
+		"  tap,ifname=vm%d,queues=2         two queues, the kernel numbers the name\n"
+		"  tap,fd=3                         use the open TAP that is descriptor 3\n"
+		"  tap,helper=/usr/lib/qemu/qemu-bridge-helper,br=br0   have a helper make it\n",
+	.open = tap_open,
+	.check = tap_check,
+};
+
+static int bridge_check(const struct port_env *env, const struct conf *conf,
+			struct vmtap_error *err)
+{
+	struct tap_opts opts;
+	int ret = bridge_opts_init(&opts, conf, err);
+
+	if (!ret)
+		ret = tap_opts_check(&opts, conf, err);
+	tap_opts_fini(&opts);
+	return ret;
+}
+
+const struct port_type bridge_type = {
+	.schema = &bridge_schema,
+	.summary = "a TAP on a bridge, made by a privileged helper",
+	.help = "For those who may not create interfaces: a small privileged program, which an\n"
+		"administrator allows for some bridges, makes the TAP, puts it on the bridge and\n"
+		"hands it over. It goes away with vmtap.\n"
+		"\n"
+		"  bridge                           a TAP on br0\n"
+		"  bridge,br=lan0,queues=2          two queues, with vmtap-bridge-helper\n",
+	.open = bridge_open,
+	.check = bridge_check,
+};
