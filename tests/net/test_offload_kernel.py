@@ -265,8 +265,10 @@ class Tool:
 
     def __init__(self):
         program = os.environ.get("VMTAP") or Path(__file__).parents[2] / "build/vmtap"
-        self.proc = subprocess.Popen([Path(program).resolve().parent / "tests/net/offload-tool"],
-                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        path = Path(program).resolve().parent / "tests/net/offload-tool"
+        if not path.exists():
+            pytest.fail(f"{path} is not built", pytrace=False)
+        self.proc = subprocess.Popen([path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def close(self):
         self.proc.stdin.close()
@@ -532,7 +534,7 @@ def comparable(name, out):
 
 
 @pytest.mark.parametrize("name", SAME)
-def test_finishes_as_the_kernel_does(kernel, tool, name):
+def test_finishes_as_the_kernel_does(tool, kernel, name):
     frame = SAME[name]
     err, expected = kernel.finish(frame)
     assert err == 0 and expected
@@ -567,7 +569,7 @@ def left_open(hdr):
 @pytest.mark.parametrize("name, taken", [
     (name, taken) for name in SAME for taken in TAKEN
     if taken == "csum" or not any(part in name for part in NOT_AS_THEY_ARE)])
-def test_leaves_to_the_reader_what_the_kernel_leaves(kernel, tool, name, taken):
+def test_leaves_to_the_reader_what_the_kernel_leaves(tool, kernel, name, taken):
     ours, theirs = TAKEN[taken]
     frame = SAME[name]
     err, expected = kernel.finish(frame, theirs)
@@ -624,13 +626,13 @@ def test_pieces_make_no_difference(tool, piece):
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refuses_what_the_kernel_refuses(kernel, tool, name):
+def test_refuses_what_the_kernel_refuses(tool, kernel, name):
     assert kernel.finish(REFUSED[name])[1] == []
     for piece in (0, 1):
         assert tool.finish(REFUSED[name], piece=piece) == (-errno.EINVAL, [])
 
 
 @pytest.mark.parametrize("name", REFUSED_BY_US)
-def test_refuses_more_than_the_kernel(kernel, tool, name):
+def test_refuses_more_than_the_kernel(tool, kernel, name):
     assert kernel.finish(REFUSED_BY_US[name])[1] != []
     assert tool.finish(REFUSED_BY_US[name]) == (-errno.EINVAL, [])
