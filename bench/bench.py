@@ -63,7 +63,7 @@ def options(argv):
                    help="length of a test (%(default)s)")
     p.add_argument("--loss-frames", type=float, default=env("LOSS_FRAMES", "1e7"),
                    help="frames each way in loss (%(default)s)")
-    p.add_argument("--loss-secs", type=float, default=300,
+    p.add_argument("--loss-secs", type=float, default=600,
                    help="most that loss may take for one back end and mode (%(default)s)")
     p.add_argument("--loss-peers", nargs="+", metavar="NAME",
                    help="back ends in loss, by name (default: those that figures are asked of)")
@@ -77,7 +77,7 @@ def options(argv):
     p.add_argument("--dgram-qlen", type=int, default=10,
                    help="net.unix.max_dgram_qlen; a new namespace has %(default)s, the default; "
                         "systemd sets 512 for a whole host")
-    p.add_argument("--timeout", type=float, default=1800, help="seconds for all (%(default)s)")
+    p.add_argument("--timeout", type=float, default=2700, help="seconds for all (%(default)s)")
     o = p.parse_args(argv)
     for name, known in (("bench", ["relay", "share", "loss"]), ("modes", ["stream", "dgram"])):
         variable = "BENCHES" if name == "bench" else name.upper()
@@ -331,7 +331,7 @@ def inside(o, kinds, remarks):
     for (who, what), count in bench.odd.items():
         bench.results.note(f"{who}: {count:.0f} {what}")
     candidates = [k.name for k in kinds if not k.reference]
-    verdicts = report.judge(bench.results, benches.REQUIREMENTS, candidates)
+    verdicts = report.judge(bench.results, benches.requirements(o.loss_frames), candidates)
     publish(bench, o, kinds, machine, verdicts, stolen, others)
     if not whole:
         return EXIT_TIME

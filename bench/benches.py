@@ -40,7 +40,8 @@ ODD = {
 }
 
 
-def _requirements():
+def requirements(loss_frames):
+    """What is asked for; loss_frames: how many have to be sent each way."""
     for mode, up, down in (("stream", 1.4, 2.0), ("dgram", 1.8, 1.8)):
         for size in FRAME_SIZES:
             for test, limit in ((f"up:{size}", up), (f"down:{size}", down)):
@@ -52,12 +53,11 @@ def _requirements():
     yield Requirement("relay", "", "idle", "rss_kib", "<", 4096)
     for test in ("trickle-up:64", "trickle-down:64"):
         yield Requirement("share", "", test, "delivered", ">=", 0.95)
+    for metric in ("up_sent", "down_sent"):
+        yield Requirement("loss", "", "loss", metric, ">=", loss_frames)
     for metric in ("up_lost", "up_late", "down_lost", "down_late"):
         yield Requirement("loss", "", "loss", metric, "<=", 0)
     yield Requirement("loss", "", "loss", "stall_up", ">=", 0.5)
-
-
-REQUIREMENTS = tuple(_requirements())
 
 
 def parse(line):

@@ -17,8 +17,8 @@
 #include "util.h"
 
 #define ROUNDS_MAX 200000
-#define LOST_MAX 20
-#define WAIT_SECS 0.2
+#define LOST_MAX 5
+#define WAIT_SECS 1.0
 #define READY_SECS 5.0
 
 /* Times in nanoseconds. */

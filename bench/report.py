@@ -112,7 +112,7 @@ class Verdict:
 
 def judge(results, requirements, candidates):
     """Every requirement of every candidate that was measured for it."""
-    verdicts = []
+    requirements, verdicts = list(requirements), []
     for bench, mode, test, metric in results.keys():
         for r in requirements:
             if (r.bench, r.test, r.metric) != (bench, test, metric) or r.mode not in ("", mode):
@@ -172,6 +172,7 @@ def _rows(results, key, first, verdicts, limited):
 def table(results, first, verdicts, limited):
     """limited: ((bench, mode, test), peer) where the load was the limit."""
     lines, section = [], None
+    to_first = f"to {first} (by rep.)" if len(results.peers()) > 1 else ""
     for key in results.keys():
         if key[3] not in METRICS:
             continue
@@ -179,7 +180,7 @@ def table(results, first, verdicts, limited):
             section = key[:2]
             lines += ["", f"{section[0]}, {section[1]}",
                       LINE.format("test", "metric", "back end", "median", "", "[least .. most]",
-                                  "n", f"to {first} (by rep.)", "required")]
+                                  "n", to_first, "required")]
         lines += _rows(results, key, first, verdicts, limited)
     if any("* [" in line for line in lines):
         lines += ["", "* the load itself was the limit (a full core): compare us CPU/frame"]

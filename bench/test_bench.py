@@ -105,6 +105,13 @@ def test_finds_damaged_frames(tmp_path, way):
     assert any("damaged" in n for n in data["noticed"])
 
 
+def test_does_not_pass_when_too_few_frames_were_sent(tmp_path):
+    status, data = bench(tmp_path, "loss", "none", "--strict", "--loss-frames", "1e8",
+                         "--loss-secs", "1")
+    assert {"loss up_sent", "loss down_sent"} <= missed(data)
+    assert status == 1
+
+
 def test_finds_wake_ups_of_an_idle_relay(tmp_path):
     _, data = bench(tmp_path, "relay", "tick", "--tests", "idle:0.5")
     assert "idle wakeups" in missed(data)
