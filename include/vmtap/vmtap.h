@@ -440,6 +440,89 @@ struct vmtap_link *vmtap_link_new(struct vmtap *v, struct vmtap_port *a, struct 
 				  struct vmtap_error *err);
 void vmtap_link_free(struct vmtap_link *link);
 
+/* ---------------------------------------------------------- the host around */
+
+/** Whether the process that a TAP is tagged with still exists. */
+enum vmtap_owner_state {
+	VMTAP_OWNER_NONE,    /* no tag: not made by vmtap */
+	VMTAP_OWNER_ALIVE,   /* the process runs */
+	VMTAP_OWNER_GONE,    /* it has ended */
+	VMTAP_OWNER_UNKNOWN, /* it lives, or lived, where we cannot see: another PID namespace */
+};
+
+/**
+ * struct vmtap_iface - A TAP or macvtap of this network namespace
+ * @bridge:  the bridge, or for a macvtap the parent, that it belongs to; "" for none
+ * @kind:    "tap" or "macvtap"
+ * @uid, @gid: who may attach to it; -1: nobody in particular
+ * @owner_*: from the tag that vmtap leaves in the interface's alias: who made it (user and
+ *           program), the process, when (seconds since 1970)
+ * @holder_pid: a process that has it open now; 0: none that we may see. @holder: its name
+ * Counters are the kernel's: rx is from the guest, tx towards it.
+ * All strings are valid during the call only.
+ */
+struct vmtap_iface {
+	const char *name, *kind, *bridge;
+	bool up, carrier, persist, multi_queue;
+	unsigned queues, detached_queues, mtu;
+	uint8_t mac[6];
+	int64_t uid, gid;
+	enum vmtap_owner_state owner_state;
+	const char *owner;
+	int owner_pid;
+	int64_t owner_since;
+	int holder_pid;
+	const char *holder;
+	uint64_t rx_frames, rx_bytes, rx_drops, tx_frames, tx_bytes, tx_drops;
+};
+
+typedef void vmtap_iface_cb(void *opaque, const struct vmtap_iface *iface);
+
+/** vmtap_host_list() - Call @row for each TAP and macvtap. Return: how many, or -errno and @err. */
+int vmtap_host_list(vmtap_iface_cb *row, void *opaque, struct vmtap_error *err);
+
+/**
+ * vmtap_host_reap() - Remove TAPs that vmtap made and whose process has ended
+ * @dry_run: only say which
+ * @row:     called for each, before it is removed
+ *
+ * Never touches what has no tag, or what a process still has open.
+ * Return: how many, or -errno and @err (the first that could not be removed; the others are).
+ */
+int vmtap_host_reap(bool dry_run, vmtap_iface_cb *row, void *opaque, struct vmtap_error *err);
+
+/** How bad a finding is. */
+enum vmtap_severity {
+	VMTAP_FINDING_OK,      /* checked, and fine */
+	VMTAP_FINDING_NOTE,    /* worth knowing */
+	VMTAP_FINDING_WARNING, /* works, but badly, or not for everybody */
+	VMTAP_FINDING_ERROR,   /* does not work */
+};
+
+/**
+ * struct vmtap_finding - What the doctor found
+ * @check:  the check's name, as in "bridge-exists"; stable
+ * @object: what it is about, as in "bridge br0"
+ * @what:   what is the matter, one sentence
+ * @why:    what follows from it; may be ""
+ * @remedy: the command or line that mends it; "" where there is none
+ * Strings are valid during the call only.
+ */
+struct vmtap_finding {
+	enum vmtap_severity severity;
+	const char *check, *object, *what, *why, *remedy;
+};
+
+/**
+ * vmtap_doctor() - Check why VM networking does not work here
+ * @target: a bridge's name, a port's description ("tap,ifname=vm0,br=br0"), or NULL: the host
+ *
+ * Changes nothing.
+ * Return: the worst severity found (enum vmtap_severity), or -errno and @err.
+ */
+int vmtap_doctor(const char *target, void (*found)(void *opaque, const struct vmtap_finding *f),
+		 void *opaque, struct vmtap_error *err);
+
 /* ----------------------------------------------------------- introspection */
 
 /** struct vmtap_key_info - One option of a port type; all strings static. */

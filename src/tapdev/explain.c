@@ -68,21 +68,38 @@ int explain_open(int ret, const char *object, struct vmtap_error *err)
 	return ret;
 }
 
+/* "user vm" or, of somebody without a name, "user 4711". */
+static void who_text(char buf[64], const char *what, const char *name, int64_t id)
+{
+	if (name)
+		snprintf(buf, 64, "%s %s", what, name);
+	else
+		snprintf(buf, 64, "%s %lld", what, (long long)id);
+}
+
 static void owner_text(const struct nl_link *link, char *buf, size_t size)
 {
 	struct passwd *pw = link->tun.owner >= 0 ? getpwuid((uid_t)link->tun.owner) : NULL;
 	struct group *gr = link->tun.group >= 0 ? getgrgid((gid_t)link->tun.group) : NULL;
-	size_t len = 0;
+	char user[64] = "", group[64] = "";
 
 	if (link->tun.owner >= 0)
-		len += (size_t)snprintf(buf, size, "user %s", pw ? pw->pw_name : "?");
-	if (link->tun.owner >= 0 && !pw)
-		len = (size_t)snprintf(buf, size, "user %lld", (long long)link->tun.owner);
-	if (link->tun.group >= 0 && len < size)
-		snprintf(buf + len, size - len, "%sgroup %s", len ? " and " : "",
-			 gr ? gr->gr_name : "?");
-	if (link->tun.owner < 0 && link->tun.group < 0)
+		who_text(user, "user", pw ? pw->pw_name : NULL, link->tun.owner);
+	if (link->tun.group >= 0)
+		who_text(group, "group", gr ? gr->gr_name : NULL, link->tun.group);
+	snprintf(buf, size, "%s%s%s", user, user[0] && group[0] ? " and " : "", group);
+	if (!buf[0])
 		snprintf(buf, size, "the administrator only");
+}
+
+/* As tun_not_capable() of the kernel. */
+static bool may_attach(const struct nl_link *link)
+{
+	bool mine = (link->tun.owner < 0 || (uid_t)link->tun.owner == geteuid()) &&
+		    (link->tun.group < 0 || (gid_t)link->tun.group == getegid() ||
+		     group_member((gid_t)link->tun.group));
+
+	return mine || nl_may_change() == 0;
 }
 
 static int mismatch(const char *object, const struct tun_request *req, const struct nl_link *link,
@@ -129,7 +146,7 @@ static int existing(int ret, const char *object, const struct tun_request *req,
 
 	if (why)
 		return why;
-	if (ret == -EPERM) {
+	if (ret == -EPERM || (!ret && !may_attach(link))) {
 		owner_text(link, who, sizeof(who));
 		error_set(err, EPERM, object, ATTACH, "it may be used by %s, and you are user %u",
 			  who, geteuid());
@@ -137,9 +154,9 @@ static int existing(int ret, const char *object, const struct tun_request *req,
 			     "run as root, or have it owned by you: ip tuntap del %s mode tap && "
 			     "ip tuntap add %s mode tap user %u",
 			     req->ifname, req->ifname, geteuid());
-		return ret;
+		return -EPERM;
 	}
-	if (ret == -EBUSY || (!ret && !req->multi_queue && link->tun.queues > 0)) {
+	if (ret == -EBUSY || (!ret && !req->multi_queue && link->carrier)) {
 		error_set(err, EBUSY, object, ATTACH, "another process has the device open");
 		error_remedy(err,
 			     "end that process (see: grep -l 'iff:.*%s' /proc/*/fdinfo/*), or "
@@ -157,6 +174,18 @@ static int existing(int ret, const char *object, const struct tun_request *req,
 	return ret ? error_errno(err, -ret, object, ATTACH) : 0;
 }
 
+static int may_not_create(const char *object, const struct tun_request *req,
+			  struct vmtap_error *err)
+{
+	error_set(err, EPERM, object, "create the device",
+		  "that needs the capability CAP_NET_ADMIN");
+	error_remedy(err,
+		     "run as root, or attach to a TAP that root made for you: "
+		     "ip tuntap add %s mode tap user %u",
+		     req->ifname && !strchr(req->ifname, '%') ? req->ifname : "vm0", geteuid());
+	return -EPERM;
+}
+
 int explain_attach(int ret, const char *object, const struct tun_request *req,
 		   struct vmtap_error *err)
 {
@@ -167,21 +196,11 @@ int explain_attach(int ret, const char *object, const struct tun_request *req,
 
 		return why ? why : ret;
 	}
-	if (ret == -EPERM) {
-		error_set(err, EPERM, object, "create the device",
-			  "that needs the capability CAP_NET_ADMIN");
-		error_remedy(err,
-			     "run as root, or attach to a TAP that root made for you: "
-			     "ip tuntap add %s mode tap user %u",
-			     req->ifname && !strchr(req->ifname, '%') ? req->ifname : "vm0",
-			     geteuid());
-		return ret;
-	}
-	if (ret == -ENFILE) {
-		error_set(err, ENFILE, object, "create the device",
-			  "every name of the pattern is taken");
-		return ret;
-	}
+	if (ret == -EPERM)
+		return may_not_create(object, req, err);
+	if (ret == -ENFILE)
+		return error_set(err, ENFILE, object, "create the device",
+				 "every name of the pattern is taken");
 	return error_errno(err, -ret, object, "create the device");
 }
 
@@ -189,7 +208,7 @@ int explain_existing(const char *object, const struct tun_request *req, struct v
 {
 	struct nl_link link;
 
-	if (!req->ifname || strchr(req->ifname, '%') || nl_link_get(req->ifname, &link) < 0)
-		return 0;
-	return existing(0, object, req, &link, err);
+	if (req->ifname && nl_link_get(req->ifname, &link) == 0)
+		return existing(0, object, req, &link, err);
+	return nl_may_change() == -EPERM ? may_not_create(object, req, err) : 0;
 }

@@ -17,8 +17,8 @@ int explain_open(int ret, const char *object, struct vmtap_error *err);
 int explain_attach(int ret, const char *object, const struct tun_request *req,
 		   struct vmtap_error *err);
 
-/** explain_existing() - Would tun_attach() of @req fail on what has the name now?
- *  Return: 0 when the name is free or the device fits; else -errno and @err. */
+/** explain_existing() - Would tun_attach() of @req fail on what has the name now, or may we not
+ *  create one? Return: 0 when it would work; else -errno and @err. */
 int explain_existing(const char *object, const struct tun_request *req, struct vmtap_error *err);
 
 #endif

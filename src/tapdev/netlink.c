@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BUF_SIZE 32768 /* an interface's description with all its statistics */
+#define LOOPBACK_INDEX 1 /* in every namespace, LOOPBACK_IFINDEX of the kernel */
+#define BUF_SIZE 32768	 /* an interface's description with all its statistics */
 
 typedef char nl_buf[BUF_SIZE];
 
@@ -100,6 +101,20 @@ static void parse_info(const struct nlattr *info, struct nl_link *link)
 		parse_tun(data, link);
 }
 
+static void parse_stats(const struct nlattr *a, struct nl_link *link)
+{
+	struct rtnl_link_stats64 st = { 0 };
+	size_t len = mnl_attr_get_payload_len(a);
+
+	memcpy(&st, mnl_attr_get_payload(a), len < sizeof(st) ? len : sizeof(st));
+	link->stats.rx_packets = st.rx_packets;
+	link->stats.rx_bytes = st.rx_bytes;
+	link->stats.rx_dropped = st.rx_dropped;
+	link->stats.tx_packets = st.tx_packets;
+	link->stats.tx_bytes = st.tx_bytes;
+	link->stats.tx_dropped = st.tx_dropped;
+}
+
 static int parse_link(const struct nlmsghdr *nlh, void *data)
 {
 	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
@@ -108,6 +123,7 @@ static int parse_link(const struct nlmsghdr *nlh, void *data)
 
 	if (nlh->nlmsg_type != RTM_NEWLINK)
 		return MNL_CB_OK;
+	*link = (struct nl_link) { .tun.owner = -1, .tun.group = -1 };
 	link->index = ifi->ifi_index;
 	link->flags = ifi->ifi_flags;
 	mnl_attr_for_each(a, nlh, sizeof(*ifi))
@@ -118,6 +134,21 @@ static int parse_link(const struct nlmsghdr *nlh, void *data)
 			break;
 		case IFLA_MASTER:
 			link->master = (int)mnl_attr_get_u32(a);
+			break;
+		case IFLA_LINK:
+			link->parent = (int)mnl_attr_get_u32(a);
+			break;
+		case IFLA_CARRIER:
+			link->carrier = mnl_attr_get_u8(a);
+			break;
+		case IFLA_IFNAME:
+			strncpy(link->name, mnl_attr_get_str(a), sizeof(link->name) - 1);
+			break;
+		case IFLA_IFALIAS:
+			strncpy(link->alias, mnl_attr_get_str(a), sizeof(link->alias) - 1);
+			break;
+		case IFLA_STATS64:
+			parse_stats(a, link);
 			break;
 		case IFLA_ADDRESS:
 			if (mnl_attr_get_payload_len(a) == sizeof(link->mac))
@@ -164,6 +195,12 @@ int nl_link_get(const char *ifname, struct nl_link *link)
 	return ret;
 }
 
+/* The kernel checks the capability before it looks at what a request would change: nothing. */
+int nl_may_change(void)
+{
+	return nl_link_change(LOOPBACK_INDEX, &(struct nl_change) { 0 });
+}
+
 int nl_link_change(int ifindex, const struct nl_change *change)
 {
 	struct nlmsghdr *nlh;
@@ -183,8 +220,65 @@ int nl_link_change(int ifindex, const struct nl_change *change)
 		mnl_attr_put_u32(nlh, IFLA_MTU, change->mtu);
 	if (change->mac)
 		mnl_attr_put(nlh, IFLA_ADDRESS, 6, change->mac);
+	if (change->alias)
+		mnl_attr_put_strz(nlh, IFLA_IFALIAS, change->alias);
 	if (change->master)
 		mnl_attr_put_u32(nlh, IFLA_MASTER, (uint32_t)change->master);
+	ret = talk(nlh, buf, NULL, NULL);
+	free(buf);
+	return ret;
+}
+
+struct each {
+	int (*each)(void *ctx, const struct nl_link *link);
+	void *ctx;
+	int ret;
+};
+
+/* A dump that is not read to its end ends with its socket. */
+static int each_link(const struct nlmsghdr *nlh, void *data)
+{
+	struct each *e = data;
+	struct nl_link link;
+
+	if (nlh->nlmsg_type != RTM_NEWLINK)
+		return MNL_CB_OK;
+	parse_link(nlh, &link);
+	e->ret = e->each(e->ctx, &link);
+	return e->ret ? MNL_CB_STOP : MNL_CB_OK;
+}
+
+int nl_link_each(int (*each)(void *ctx, const struct nl_link *link), void *ctx)
+{
+	struct each e = { .each = each, .ctx = ctx };
+	struct nlmsghdr *nlh;
+	char *buf = malloc(sizeof(nl_buf));
+	int ret;
+
+	if (!buf)
+		return -ENOMEM;
+	nlh = link_request(buf, RTM_GETLINK, 0);
+	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	ret = talk(nlh, buf, each_link, &e);
+	free(buf);
+	return ret ? ret : e.ret;
+}
+
+void nl_link_name(int ifindex, char name[IFNAMSIZ])
+{
+	if (!ifindex || !if_indextoname((unsigned)ifindex, name))
+		name[0] = '\0';
+}
+
+int nl_link_delete(int ifindex)
+{
+	struct nlmsghdr *nlh;
+	char *buf = malloc(sizeof(nl_buf));
+	int ret;
+
+	if (!buf)
+		return -ENOMEM;
+	nlh = link_request(buf, RTM_DELLINK, ifindex);
 	ret = talk(nlh, buf, NULL, NULL);
 	free(buf);
 	return ret;

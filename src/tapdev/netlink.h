@@ -15,12 +15,19 @@ struct nl_link {
 	unsigned mtu;
 	char kind[16]; /* "tun", "bridge", "macvtap", … or "" */
 	uint8_t mac[6];
+	bool carrier; /* a TAP: it is open somewhere */
+	char name[IFNAMSIZ];
+	char alias[256];
+	int parent; /* index of the interface that it is on top of (IFLA_LINK); 0: none */
+	struct {
+		uint64_t rx_packets, rx_bytes, rx_dropped, tx_packets, tx_bytes, tx_dropped;
+	} stats;
 	/* of kind "tun" */
 	struct {
 		bool tap; /* layer 2 */
 		bool vnet_hdr, persist, multi_queue;
-		unsigned queues, detached_queues;
-		int64_t owner, group; /* -1: nobody in particular */
+		unsigned queues, detached_queues; /* of a multi-queue device */
+		int64_t owner, group;		  /* -1: nobody in particular */
 	} tun;
 };
 
@@ -29,13 +36,28 @@ struct nl_change {
 	unsigned mtu;
 	const uint8_t *mac; /* 6 bytes */
 	int master;	    /* index */
+	const char *alias;
 	bool up, down;
 };
 
 /** nl_link_get() - Return: 0, -ENODEV when there is none of that name, or another -errno. */
 int nl_link_get(const char *ifname, struct nl_link *link);
 
+/** nl_may_change() - May we change interfaces at all (CAP_NET_ADMIN over this network namespace)?
+ *  Return: 0, -EPERM, or another -errno. */
+int nl_may_change(void);
+
 /** nl_link_change() - All or nothing of what the kernel does in one request. Return: 0 or -errno. */
 int nl_link_change(int ifindex, const struct nl_change *change);
+
+/** nl_link_each() - Call @each for every interface, until it returns other than 0.
+ *  Return: 0, what @each returned, or -errno. */
+int nl_link_each(int (*each)(void *ctx, const struct nl_link *link), void *ctx);
+
+/** nl_link_name() - The name of an index; "" when there is none. */
+void nl_link_name(int ifindex, char name[IFNAMSIZ]);
+
+/** nl_link_delete() - Return: 0 or -errno. */
+int nl_link_delete(int ifindex);
 
 #endif

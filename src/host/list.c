@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+/* Which TAPs and macvtaps there are, whose they are, and which nobody needs any more. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "host/host.h"
+#include "tapdev/netlink.h"
+#include "tapdev/owner.h"
+
+struct table {
+	struct nl_link *links;
+	unsigned cnt, size;
+};
+
+static bool is_ours_to_show(const struct nl_link *link)
+{
+	return (strcmp(link->kind, "tun") == 0 && link->tun.tap) ||
+	       strcmp(link->kind, "macvtap") == 0;
+}
+
+static int collect(void *ctx, const struct nl_link *link)
+{
+	struct table *t = ctx;
+
+	if (!is_ours_to_show(link))
+		return 0;
+	if (t->cnt == t->size) {
+		unsigned size = t->size ? 2 * t->size : 16;
+		struct nl_link *links = realloc(t->links, size * sizeof(*links));
+
+		if (!links)
+			return -ENOMEM;
+		t->links = links;
+		t->size = size;
+	}
+	t->links[t->cnt++] = *link;
+	return 0;
+}
+
+/* Texts that an iface's pointers point to. */
+struct texts {
+	char bridge[IFNAMSIZ], holder[64];
+	struct owner owner;
+};
+
+static void describe(const struct nl_link *link, struct vmtap_iface *i, struct texts *t)
+{
+	static const enum vmtap_owner_state states[] = {
+		[OWNER_ALIVE] = VMTAP_OWNER_ALIVE,
+		[OWNER_GONE] = VMTAP_OWNER_GONE,
+		[OWNER_UNKNOWN] = VMTAP_OWNER_UNKNOWN,
+	};
+	bool tap = strcmp(link->kind, "tun") == 0;
+
+	memset(t, 0, sizeof(*t));
+	nl_link_name(tap ? link->master : link->parent, t->bridge);
+	*i = (struct vmtap_iface) {
+		.name = link->name,
+		.kind = tap ? "tap" : "macvtap",
+		.bridge = t->bridge,
+		.up = link->flags & IFF_UP,
+		.carrier = link->carrier,
+		.persist = tap ? link->tun.persist : true,
+		.multi_queue = link->tun.multi_queue,
+		.queues = link->tun.queues,
+		.detached_queues = link->tun.detached_queues,
+		.mtu = link->mtu,
+		.uid = link->tun.owner,
+		.gid = link->tun.group,
+		.owner = "",
+		.rx_frames = link->stats.rx_packets,
+		.rx_bytes = link->stats.rx_bytes,
+		.rx_drops = link->stats.rx_dropped,
+		.tx_frames = link->stats.tx_packets,
+		.tx_bytes = link->stats.tx_bytes,
+		.tx_drops = link->stats.tx_dropped,
+	};
+	memcpy(i->mac, link->mac, sizeof(i->mac));
+	if (owner_parse(link->alias, &t->owner)) {
+		i->owner = t->owner.who;
+		i->owner_pid = t->owner.pid;
+		i->owner_since = t->owner.since;
+		i->owner_state = states[owner_state(&t->owner)];
+	}
+	i->holder_pid = tap ? owner_find_holder(link->name, t->holder) : 0;
+	i->holder = t->holder;
+}
+
+static int load(struct table *t, struct vmtap_error *err)
+{
+	int ret = nl_link_each(collect, t);
+
+	if (ret < 0)
+		error_errno(err, -ret, "host", "list the interfaces");
+	return ret;
+}
+
+int host_list(vmtap_iface_cb *row, void *opaque, struct vmtap_error *err)
+{
+	struct table t = { 0 };
+	struct vmtap_iface iface;
+	struct texts texts;
+	int ret = load(&t, err);
+
+	for (unsigned i = 0; ret == 0 && i < t.cnt; i++) {
+		describe(&t.links[i], &iface, &texts);
+		row(opaque, &iface);
+	}
+	free(t.links);
+	return ret ? ret : (int)t.cnt;
+}
+
+/* Tagged by a process that has ended, and nobody has it open. */
+static bool is_leaked(const struct nl_link *link, const struct vmtap_iface *iface)
+{
+	bool open = strcmp(link->kind, "tun") == 0 && (link->carrier || link->tun.queues);
+
+	return iface->owner_state == VMTAP_OWNER_GONE && !iface->holder_pid && !open;
+}
+
+int host_reap(bool dry_run, vmtap_iface_cb *row, void *opaque, struct vmtap_error *err)
+{
+	struct table t = { 0 };
+	struct vmtap_iface iface;
+	struct texts texts;
+	int ret = load(&t, err), cnt = 0;
+
+	for (unsigned i = 0; i < t.cnt; i++) {
+		int failed = 0;
+
+		describe(&t.links[i], &iface, &texts);
+		if (!is_leaked(&t.links[i], &iface))
+			continue;
+		cnt++;
+		row(opaque, &iface);
+		if (!dry_run)
+			failed = nl_link_delete(t.links[i].index);
+		if (failed == 0 || ret < 0)
+			continue;
+		ret = error_errno(err, -failed, iface.name, "remove the interface");
+		if (ret == -EPERM)
+			error_remedy(err, "run as root");
+	}
+	free(t.links);
+	return ret < 0 ? ret : cnt;
+}
