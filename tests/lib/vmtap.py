@@ -5,9 +5,13 @@
         ...                       # it is ready: its devices and sockets exist
     assert v.status == 0
 
-The environment variable VMTAP names the program; build/vmtap is the default.
+    done = run(ns, "check", "tap,ifname=vm0")           # to its end
+
+The environment variable VMTAP names the program, VMTAP_BUILD the folder of the build;
+build/ is the default.
 """
 
+import json
 import os
 import select
 import signal
@@ -19,24 +23,45 @@ from netns import Failed, end
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
+def build():
+    """The folder of the build under test."""
+    if os.environ.get("VMTAP_BUILD"):
+        return os.path.abspath(os.environ["VMTAP_BUILD"])
+    if os.environ.get("VMTAP"):
+        return os.path.dirname(os.path.abspath(os.environ["VMTAP"]))
+    return os.path.join(TOP, "build")
+
+
 def program():
-    return os.path.abspath(os.environ.get("VMTAP") or os.path.join(TOP, "build", "vmtap"))
+    return os.path.abspath(os.environ.get("VMTAP") or os.path.join(build(), "vmtap"))
+
+
+def run(ns, *args, wrap=(), **kw):
+    """vmtap to its end. @wrap goes in front: `unshare -m`, `setpriv`. Returns a
+    CompletedProcess with text in stdout and stderr."""
+    kw.setdefault("check", False)
+    return ns.run([*wrap, program(), *args], **kw)
 
 
 class Vmtap:
     """vmtap connect, in the background. @folder gets its log and must exist and have a
-    short name; @name tells several apart."""
+    short name; @name tells several apart. @wrap goes in front of the program and must end by
+    becoming it. With @out, stdout goes to that file and not to the log."""
 
-    def __init__(self, ns, ports, folder, name="vmtap", args=("-v",), timeout=10):
+    def __init__(self, ns, ports, folder, name="vmtap", args=("-v",), timeout=10, wrap=(),
+                 out=None, **kw):
         self.name = name
         self.log = os.path.join(folder, name + ".log")
+        self.out = out or self.log
         self.status = None
         notify = os.path.join(folder, name + ".notify")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, open(self.log, "ab") as log:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, \
+                open(self.log, "ab") as log, open(self.out, "ab") as out_file:
             sock.bind(notify)
+            os.chmod(notify, 0o666)
             try:
-                self.proc = ns.popen([program(), *args, "connect", *ports], stdout=log, stderr=log,
-                                     env={**os.environ, "NOTIFY_SOCKET": notify})
+                self.proc = ns.popen([*wrap, program(), *args, "connect", *ports], stdout=out_file,
+                                     stderr=log, env={**os.environ, "NOTIFY_SOCKET": notify}, **kw)
                 reason = self._wait_ready(sock, timeout)
             finally:
                 os.unlink(notify)
@@ -65,6 +90,24 @@ class Vmtap:
     def output(self):
         with open(self.log, errors="replace") as f:
             return f.read()
+
+    def events(self):
+        """Every JSON line that it has written so far."""
+        texts = [self.output()]
+        if self.out != self.log:
+            with open(self.out, errors="replace") as f:
+                texts.append(f.read())
+        return [json.loads(line) for text in texts for line in text.splitlines()
+                if line.startswith("{")]
+
+    def summary(self):
+        """After its end, with --log-format json and --stats: the counters of each port."""
+        return {e["port"]: e for e in self.events() if e.get("event") == "summary"}
+
+    def wait(self, timeout=10):
+        """Until it ends by itself. Returns its exit status."""
+        self.status = self.proc.wait(timeout)
+        return self.status
 
     def stop(self, sig=signal.SIGTERM):
         """End it. Returns its exit status, negative for a signal."""

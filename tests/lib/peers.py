@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: MIT
+"""The other end of vmtap's unix sockets, as QEMU's -netdev stream and dgram would be.
+
+    with StreamPeer(path) as vm:
+        vm.send(frame)                 # vmtap writes it into the TAP
+        vm.receive()                   # what vmtap read from the TAP
+"""
+
+import os
+import select
+import socket
+import struct
+import time
+
+
+class _Peer:
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+    def close(self):
+        self.sock.close()
+
+    def receive(self, timeout=10, kind=None):
+        """The next frame, of EtherType @kind if given; None when none comes in time."""
+        deadline = time.monotonic() + timeout
+        while True:
+            data = self._receive(deadline)
+            if data is None or kind is None or struct.unpack_from("!H", data, 12)[0] == kind:
+                return data
+
+    def _wait(self, deadline):
+        left = deadline - time.monotonic()
+        return left >= 0 and bool(select.select([self.sock], [], [], left)[0])
+
+
+class StreamPeer(_Peer):
+    """Connects to a listening stream port: frames with their length in front."""
+
+    def __init__(self, path, timeout=10):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(timeout)
+        self.sock.connect(path)
+        self.rest = b""
+
+    def send(self, *frames):
+        self.sock.sendall(b"".join(struct.pack("!I", len(f)) + f for f in frames))
+
+    def _complete(self):
+        if len(self.rest) < 4:
+            return None
+        size, = struct.unpack_from("!I", self.rest)
+        return 4 + size if len(self.rest) >= 4 + size else None
+
+    def _receive(self, deadline):
+        while not self._complete():
+            if not self._wait(deadline):
+                return None
+            data = self.sock.recv(1 << 18)
+            if not data:
+                return None
+            self.rest += data
+        end = self._complete()
+        data, self.rest = self.rest[4:end], self.rest[end:]
+        return data
+
+
+class DgramPeer(_Peer):
+    """The other side of a dgram port with local=@remote, remote=@local."""
+
+    def __init__(self, local, remote, timeout=10):
+        self.local, self.remote = local, remote
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.sock.settimeout(timeout)
+        self.sock.bind(local)
+
+    def send(self, *frames):
+        for f in frames:
+            self.sock.sendto(f, self.remote)
+
+    def _receive(self, deadline):
+        return self.sock.recv(1 << 17) if self._wait(deadline) else None
+
+    def close(self):
+        super().close()
+        os.unlink(self.local)
