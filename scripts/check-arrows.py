@@ -27,9 +27,10 @@ LAYERS = {
     "loop": "base",
     "conf": "base",
     "tapdev": "base",
+    "host": "base tapdev",
     "net": "base loop",
     "port/*": "base loop conf tapdev net",
-    "api": "base loop conf net port/*",
+    "api": "base loop conf host net port/*",
     "cli": "",
     "helper": "base tapdev",
 }

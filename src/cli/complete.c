@@ -1,10 +1,64 @@
 /* SPDX-License-Identifier: MIT */
-/* Words for the shells' completion, made from the library's one table of types and keys. */
+/*
+ * Words for the shells' completion, made from the library's one table of types and keys.
+ *
+ * A line is a word that may stand where the cursor is, and behind a tab what it means:
+ *
+ *   tap,up=<TAB>set the interface up or down
+ *
+ * Where a file name is wanted, the only line has the word so far and "FILE": the shell knows better
+ * how to complete those.
+ */
 #include <string.h>
 
 #include "cli/cli.h"
 
-static void complete_value(const struct vmtap_key_info *k, const char *stem, size_t stem_len)
+/* A word is what was typed before @at, then @piece. */
+static void offer(const char *word, const char *at, const char *piece, size_t len,
+		  const char *meaning)
+{
+	printf("%.*s%.*s\t%s\n", (int)(at - word), word, (int)len, piece, meaning);
+}
+
+/* What follows the last comma that separates keys; ",," is a literal one. NULL: there is none. */
+static const char *last_key(const char *word)
+{
+	const char *last = NULL;
+
+	while ((word = strchr(word, ','))) {
+		word++;
+		if (*word == ',')
+			word++;
+		else
+			last = word;
+	}
+	return last;
+}
+
+static bool ends_with(const char *name, size_t len, const char *end)
+{
+	size_t end_len = strlen(end);
+
+	return len >= end_len && memcmp(name + len - end_len, end, end_len) == 0;
+}
+
+/* QEMU's spellings (addr.path, local.path) are not in the table: their names tell. */
+static bool is_file(const struct vmtap_key_info *k, const char *name, size_t len)
+{
+	return (k && strncmp(k->unit, "path", 4) == 0) || ends_with(name, len, "path") ||
+	       ends_with(name, len, "script") || ends_with(name, len, "helper");
+}
+
+static const struct vmtap_key_info *find_key(const struct vmtap_type_info *type, const char *name,
+					     size_t len)
+{
+	for (unsigned i = 0; i < type->key_cnt; i++)
+		if (strlen(type->keys[i].name) == len && memcmp(type->keys[i].name, name, len) == 0)
+			return &type->keys[i];
+	return NULL;
+}
+
+static void offer_values(const char *word, const char *at, const struct vmtap_key_info *k)
 {
 	const char *choices = NULL;
 
@@ -15,48 +69,85 @@ static void complete_value(const struct vmtap_key_info *k, const char *stem, siz
 	while (choices && *choices) {
 		size_t len = strcspn(choices, "|");
 
-		printf("%.*s%.*s\n", (int)stem_len, stem, (int)len, choices);
+		offer(word, at, choices, len, "");
 		choices += len;
 		choices += *choices == '|';
 	}
 }
 
+/* Is the key given already, in front of @at? Twice is an error. */
+static bool is_given(const char *word, const char *at, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (const char *p = strchr(word, ','); p && p + 1 < at; p = strchr(p + 1, ','))
+		if (strncmp(p + 1, name, len) == 0 && strchr("=,", p[1 + len]))
+			return true;
+	return false;
+}
+
+static void offer_keys(const char *word, const char *at, const struct vmtap_type_info *type)
+{
+	char key[64];
+
+	for (unsigned i = 0; i < type->key_cnt; i++) {
+		const struct vmtap_key_info *k = &type->keys[i];
+		int len = snprintf(key, sizeof(key), "%s=", k->name);
+
+		if (!is_given(word, at, k->name))
+			offer(word, at, key, (size_t)len, k->help);
+	}
+}
+
+static void offer_types(const char *end)
+{
+	const struct vmtap_type_info *type;
+
+	for (unsigned i = 0; (type = vmtap_type_info(i)); i++)
+		printf("%s%s\t%s\n", type->name, end, type->summary);
+}
+
+static const struct vmtap_type_info *find_type(const char *name, size_t len)
+{
+	const struct vmtap_type_info *type;
+
+	for (unsigned i = 0; (type = vmtap_type_info(i)); i++)
+		if (strlen(type->name) == len && memcmp(type->name, name, len) == 0)
+			return type;
+	return NULL;
+}
+
 /* Words that the description @word may become: types, then keys, then values. */
 static void complete_port(const char *word)
 {
-	const struct vmtap_type_info *type = NULL;
-	size_t name = strcspn(word, ",");
-	const char *last = strrchr(word, ','), *equals;
+	const char *at = last_key(word), *equals;
+	const struct vmtap_type_info *type;
+	const struct vmtap_key_info *key;
 
-	for (unsigned i = 0; (type = vmtap_type_info(i)); i++) {
-		if (!last)
-			printf("%s,\n", type->name);
-		else if (strlen(type->name) == name && strncmp(type->name, word, name) == 0)
-			break;
-	}
-	if (!last || !type)
+	if (!at) {
+		offer_types(",");
 		return;
-	last++;
-	equals = strchr(last, '=');
-	for (unsigned i = 0; i < type->key_cnt; i++) {
-		const struct vmtap_key_info *k = &type->keys[i];
-
-		if (!equals)
-			printf("%.*s%s=\n", (int)(last - word), word, k->name);
-		else if (strlen(k->name) == (size_t)(equals - last) &&
-			 strncmp(k->name, last, (size_t)(equals - last)) == 0)
-			complete_value(k, word, (size_t)(equals + 1 - word));
 	}
+	type = find_type(word, strcspn(word, ","));
+	if (!type)
+		return;
+	equals = strchr(at, '=');
+	if (!equals) {
+		offer_keys(word, at, type);
+		return;
+	}
+	key = find_key(type, at, (size_t)(equals - at));
+	if (is_file(key, at, (size_t)(equals - at)))
+		offer(word, equals + 1, "", 0, "FILE");
+	else if (key)
+		offer_values(word, equals + 1, key);
 }
 
 int cmd_complete(int argc, char **argv)
 {
-	const struct vmtap_type_info *type;
-
 	if (argc == 2 && strcmp(argv[0], "port") == 0)
 		complete_port(argv[1]);
 	else if (argc >= 1 && strcmp(argv[0], "type") == 0)
-		for (unsigned i = 0; (type = vmtap_type_info(i)); i++)
-			puts(type->name);
+		offer_types("");
 	return EXIT_OK;
 }

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+#
+# Completion of vmtap for bash. It needs nothing but bash itself; the types of ports and
+# their keys come from the program (vmtap __complete).
+
+# Bash splits words at "=" and ":" too, and wants to hear only of what follows them. Here
+# a word is what lies between blanks, and each reply is cut to bash's idea of it at the end.
+
+# _vmtap_reply WORD PIECE...: offer those pieces that begin like WORD
+_vmtap_reply() {
+	local word=$1 known
+	local skip=${word%"${word##*["$COMP_WORDBREAKS"]}"}
+	shift
+	for known; do
+		[[ $known == "$word"* ]] && COMPREPLY+=("${known#"$skip"}")
+	done
+}
+
+# Files whose name begins like what follows the last "=" of WORD.
+_vmtap_files() {
+	local word=$1
+	local value=${word##*=}
+	local stem=${word%"$value"}
+	local files
+
+	mapfile -t files < <(compgen -f -- "$value")
+	# Only bare names can be quoted and given a slash by bash.
+	[[ $COMP_WORDBREAKS == *=* ]] && compopt -o filenames
+	_vmtap_reply "$word" "${files[@]/#/$stem}"
+}
+
+_vmtap_port() {
+	local program=$1 word=$2 known meaning words=()
+
+	# What follows, a comma or a blank, only the user knows.
+	compopt -o nospace
+	while IFS=$'\t' read -r known meaning; do
+		if [[ $meaning == FILE ]]; then
+			_vmtap_files "$word"
+			return
+		fi
+		words+=("$known")
+	done < <("$program" __complete port "$word" 2>/dev/null)
+	_vmtap_reply "$word" "${words[@]}"
+}
+
+_vmtap_types() {
+	local program=$1 word=$2 known meaning words=()
+
+	while IFS=$'\t' read -r known meaning; do
+		words+=("$known")
+	done < <("$program" __complete type 2>/dev/null)
+	_vmtap_reply "$word" "${words[@]}"
+}
+
+_vmtap() {
+	local line=${COMP_LINE:0:COMP_POINT}
+	local word=${line##*[[:blank:]]}
+	local words i command='' ports=0 program=${COMP_WORDS[0]}
+
+	COMPREPLY=()
+	read -ra words <<<"${line%"$word"}"
+	for ((i = 1; i < ${#words[@]}; i++)); do
+		case ${words[i]} in
+		--log-format | --stats) ((i++)) ;; # and its value
+		-*) ;;
+		*)
+			if [[ $command ]]; then
+				((++ports))
+			else
+				command=${words[i]}
+			fi
+			;;
+		esac
+	done
+
+	if ((i > ${#words[@]})); then # the value is what is being typed
+		[[ ${words[-1]} != --log-format ]] || _vmtap_reply "$word" text json
+		return
+	fi
+	case $word in
+	--log-format=*) _vmtap_reply "$word" --log-format={text,json} ;;
+	-*)
+		_vmtap_reply "$word" --verbose --quiet --log-format= --stats= --help --version
+		[[ ${#COMPREPLY[@]} != 1 || ${COMPREPLY[0]} != *= ]] || compopt -o nospace
+		;;
+	*)
+		case $command in
+		'') _vmtap_reply "$word" connect check help ;;
+		connect) ((ports >= 2)) || _vmtap_port "$program" "$word" ;;
+		check) _vmtap_port "$program" "$word" ;;
+		help) ((ports >= 1)) || _vmtap_types "$program" "$word" ;;
+		esac
+		;;
+	esac
+}
+
+complete -F _vmtap vmtap
