@@ -198,6 +198,13 @@ enum vmtap_log_level {
 	VMTAP_LOG_DEBUG,   /* decisions */
 };
 
+/** How bursts reach the kernel. */
+enum vmtap_engine {
+	VMTAP_ENGINE_AUTO,     /* io_uring where it can be had, else plain */
+	VMTAP_ENGINE_IO_URING, /* vmtap_new() fails without it */
+	VMTAP_ENGINE_PLAIN,    /* a system call a frame */
+};
+
 /** State of a port. */
 enum vmtap_port_state {
 	VMTAP_PORT_WAITING, /* open; the other side is not there (yet) */
@@ -214,6 +221,7 @@ enum vmtap_port_state {
  *             NULL: nothing is logged
  * @event:     a port changed its state. NULL: not told
  * @opaque:    handed to @log and @event
+ * @engine:    how bursts reach the kernel
  */
 struct vmtap_config {
 	size_t size;
@@ -221,6 +229,7 @@ struct vmtap_config {
 	void (*log)(void *opaque, enum vmtap_log_level level, const char *object, const char *msg);
 	void (*event)(void *opaque, struct vmtap_port *port, enum vmtap_port_state state);
 	void *opaque;
+	enum vmtap_engine engine;
 };
 
 /** vmtap_new() - Make an instance. @config is borrowed and may be NULL.

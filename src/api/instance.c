@@ -10,6 +10,7 @@
 #include "api/api.h"
 #include "base/container.h"
 #include "base/fd.h"
+#include "loop/burst.h"
 
 const char *vmtap_version(void)
 {
@@ -162,6 +163,34 @@ static void reap_run(struct loop_task *t)
 
 /* ----------------------------------------------------------------- instance */
 
+static int make_engine(struct vmtap *v, struct vmtap_error *err)
+{
+	static const enum burst_engine engines[] = {
+		[VMTAP_ENGINE_AUTO] = BURST_AUTO,
+		[VMTAP_ENGINE_IO_URING] = BURST_IO_URING,
+		[VMTAP_ENGINE_PLAIN] = BURST_PLAIN,
+	};
+	unsigned engine = v->config.engine;
+	int why;
+
+	if (engine >= sizeof(engines) / sizeof(engines[0]))
+		return error_set(err, EINVAL, "vmtap", "make an instance", "engine %u is unknown",
+				 engine);
+	v->env.burst = burst_new(engines[engine], &why);
+	if (!v->env.burst) {
+		error_errno(err, errno, "vmtap", "set io_uring up");
+		error_remedy(err, "allow it (sysctl kernel.io_uring_disabled=0; a container's "
+				  "seccomp filter), or use the plain engine");
+		return -1;
+	}
+	if (why)
+		log_msg(&v->log, VMTAP_LOG_INFO, "",
+			"io_uring cannot be used (%s); frames take a "
+			"system call each",
+			strerror(-why));
+	return 0;
+}
+
 struct vmtap *vmtap_new(const struct vmtap_config *config, struct vmtap_error *err)
 {
 	struct vmtap *v = calloc(1, sizeof(*v));
@@ -193,6 +222,11 @@ struct vmtap *vmtap_new(const struct vmtap_config *config, struct vmtap_error *e
 		.opaque = v,
 	};
 	v->reap.run = reap_run;
+	if (make_engine(v, err) < 0) {
+		loop_free(v->loop);
+		free(v);
+		return NULL;
+	}
 	return v;
 }
 
@@ -212,6 +246,7 @@ void vmtap_free(struct vmtap *v)
 
 		fd_close(&fd);
 	}
+	burst_free(v->env.burst);
 	loop_free(v->loop);
 	free(v);
 }

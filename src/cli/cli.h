@@ -21,6 +21,7 @@ struct cli {
 	enum vmtap_log_level log_level;
 	bool json;	/* --log-format json */
 	double stats_s; /* --stats; 0: none */
+	enum vmtap_engine engine;
 };
 
 /* log.c ------------------------------------------------------------------- */
@@ -37,6 +38,8 @@ int cmd_check(const struct cli *cli, int argc, char **argv);
 int cmd_help(int argc, char **argv);
 /** cmd_complete() - Words that may follow, one a line, for the shells' completion. */
 int cmd_complete(int argc, char **argv);
+/** cmd_manual() - The port types as a part of vmtap(1), for its build. */
+int cmd_manual(void);
 
 /** usage() - The whole of --help. */
 void usage(FILE *out);

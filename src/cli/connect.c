@@ -66,6 +66,7 @@ static struct vmtap *make_instance(struct session *s, struct vmtap_error *err)
 		.log = on_log,
 		.event = on_event,
 		.opaque = s,
+		.engine = s->cli->engine,
 	};
 
 	return vmtap_new(&config, err);

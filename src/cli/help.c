@@ -24,6 +24,8 @@ static const char *const intro =
 	"  -q, --quiet             errors only\n"
 	"      --log-format FORMAT text (default) or json: log lines on stderr, one object a line\n"
 	"      --stats SECONDS     counters of each port on stdout, that often; a summary at the end\n"
+	"      --engine ENGINE     auto (default), io_uring or plain: how bursts of frames reach the\n"
+	"                          kernel; auto uses io_uring where it is allowed\n"
 	"  -h, --help              this text\n"
 	"      --version           the version\n"
 	"\n"

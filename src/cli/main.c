@@ -15,6 +15,7 @@ enum {
 	OPT_LOG_FORMAT = 256,
 	OPT_STATS,
 	OPT_VERSION,
+	OPT_ENGINE,
 };
 
 /* A closed stdin, stdout or stderr would be the number of the next socket that is opened. */
@@ -48,6 +49,19 @@ static int parse_stats(struct cli *cli, const char *text)
 	return 0;
 }
 
+static int parse_engine(struct cli *cli, const char *text)
+{
+	if (strcmp(text, "auto") == 0)
+		cli->engine = VMTAP_ENGINE_AUTO;
+	else if (strcmp(text, "io_uring") == 0)
+		cli->engine = VMTAP_ENGINE_IO_URING;
+	else if (strcmp(text, "plain") == 0)
+		cli->engine = VMTAP_ENGINE_PLAIN;
+	else
+		return bad_usage("--engine is auto, io_uring or plain, not", text);
+	return 0;
+}
+
 static int parse_options(struct cli *cli, int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -57,6 +71,7 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 		{ "version", no_argument, NULL, OPT_VERSION },
 		{ "log-format", required_argument, NULL, OPT_LOG_FORMAT },
 		{ "stats", required_argument, NULL, OPT_STATS },
+		{ "engine", required_argument, NULL, OPT_ENGINE },
 		{ 0 },
 	};
 	int c, ret;
@@ -81,6 +96,11 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 			if (!cli->json && strcmp(optarg, "text") != 0)
 				return bad_usage("--log-format is text or json, not", optarg);
 			break;
+		case OPT_ENGINE:
+			ret = parse_engine(cli, optarg);
+			if (ret)
+				return ret;
+			break;
 		case OPT_STATS:
 			ret = parse_stats(cli, optarg);
 			if (ret)
@@ -103,6 +123,8 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	if (argc > 1 && strcmp(argv[1], "__complete") == 0) /* its words may look like options */
 		return cmd_complete(argc - 2, argv + 2);
+	if (argc == 2 && strcmp(argv[1], "__manual") == 0)
+		return cmd_manual();
 	ret = parse_options(&cli, argc, argv);
 	if (ret)
 		return ret;

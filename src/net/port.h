@@ -31,6 +31,7 @@
 #include "loop/loop.h"
 #include "vmtap/vmtap.h"
 
+struct burst;
 struct port;
 struct junction;
 
@@ -73,6 +74,7 @@ struct port_ops {
 /** struct port_env - What a port type is given to live in; borrowed, outlives the port. */
 struct port_env {
 	struct loop *loop;
+	struct burst *burst;
 	const struct log *log;
 	/* the port changed its state; called from the loop, so that it may be closed there; may be
 	 * NULL */

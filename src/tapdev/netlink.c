@@ -65,6 +65,9 @@ static void parse_tun(const struct nlattr *info, struct nl_link *link)
 		case IFLA_TUN_GROUP:
 			link->tun.group = mnl_attr_get_u32(a);
 			break;
+		case IFLA_TUN_PI:
+			link->tun.pi = mnl_attr_get_u8(a);
+			break;
 		case IFLA_TUN_VNET_HDR:
 			link->tun.vnet_hdr = mnl_attr_get_u8(a);
 			break;

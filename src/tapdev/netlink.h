@@ -25,6 +25,7 @@ struct nl_link {
 	/* of kind "tun" */
 	struct {
 		bool tap; /* layer 2 */
+		bool pi;  /* frames carry the packet-information prefix */
 		bool vnet_hdr, persist, multi_queue;
 		unsigned queues, detached_queues; /* of a multi-queue device */
 		int64_t owner, group;		  /* -1: nobody in particular */

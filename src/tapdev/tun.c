@@ -68,6 +68,15 @@ int tun_get_flags(int fd, unsigned *flags, char ifname[IFNAMSIZ])
 	return 0;
 }
 
+int tun_get_mac(int fd, uint8_t mac[6])
+{
+	struct ifreq ifr = { 0 };
+	int ret = tun_ioctl(fd, SIOCGIFHWADDR, &ifr);
+
+	memcpy(mac, ifr.ifr_hwaddr.sa_data, 6);
+	return ret;
+}
+
 int tun_set_hdr_len(int fd, int len)
 {
 	return tun_ioctl(fd, TUNSETVNETHDRSZ, &len);

@@ -8,6 +8,7 @@
 
 #include <net/if.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #define TUN_PATH "/dev/net/tun"
 
@@ -29,8 +30,12 @@ int tun_attach(int fd, const struct tun_request *req, char ifname[IFNAMSIZ]);
 /** tun_has_vnet_hdr() - Does the kernel know virtio-net headers (TUNGETFEATURES)? */
 bool tun_has_vnet_hdr(int fd);
 
-/** tun_get_flags() - IFF_* flags and name of the device behind @fd (TUNGETIFF). Return: 0 or -errno. */
+/** tun_get_flags() - IFF_* flags and name of the device behind @fd (TUNGETIFF). Return: 0 or -errno.
+ *  IFF_NO_PI says nothing: the same bit is IFF_NOFILTER, which is nearly always set. */
 int tun_get_flags(int fd, unsigned *flags, char ifname[IFNAMSIZ]);
+
+/** tun_get_mac() - The device's address. Return: 0 or -errno. */
+int tun_get_mac(int fd, uint8_t mac[6]);
 
 /** tun_set_hdr_len() - Bytes of the header (TUNSETVNETHDRSZ). Return: 0 or -errno. */
 int tun_set_hdr_len(int fd, int len);

@@ -2,7 +2,7 @@
 /*
  * The insides of the `tap` port.
  *
- * tap.c moves frames, tap-open.c opens and closes the device, tap-helper.c
+ * tap.c moves frames from the TAP and tap-tx.c towards it, tap-open.c opens and closes the device, tap-helper.c
  * has a bridge helper do it, tap-opts.c has the options, tap-type.c puts them
  * together to the types `tap` and `bridge`.
  */
@@ -17,6 +17,8 @@
 /** Frames are read one behind the other, as long as the largest still fits. */
 #define TAP_ARENA_SIZE (256 * 1024 + VMTAP_FRAME_MAX + 64)
 
+struct tap_tx;
+
 struct tap_queue {
 	struct loop_watch watch; /* fd -1 in it: detached or not started */
 	struct tap *tap;
@@ -28,7 +30,8 @@ struct tap_queue {
  * struct tap - A TAP port
  * @frames: the burst that was read last; @next..@cnt of them wait for the peer
  * @arena:  their bytes; one for all queues, since no queue reads while frames wait
- * @bounce: for frames of too many pieces
+ * @tx:     room to prepare a burst towards the TAP
+ * @may_block: the send buffer has a limit, so a write may find it full
  */
 struct tap {
 	struct port port;
@@ -38,7 +41,8 @@ struct tap {
 	unsigned hdr_len; /* 0: frames have no header */
 	unsigned offload; /* in force */
 	enum vmtap_endian endian;
-	bool swap_hdr;	 /* the device's header is of the other byte order */
+	bool swap_hdr; /* the device's header is of the other byte order */
+	bool may_block;
 	bool created;	 /* it did not exist before */
 	bool script_ran; /* so the down script is due */
 	struct log_limit down_limit;
@@ -51,18 +55,36 @@ struct tap {
 	struct vmtap_frame frames[VMTAP_BURST_MAX];
 	struct iovec iov[VMTAP_BURST_MAX];
 	unsigned char *arena;
-	unsigned char *bounce;
+	struct tap_tx *tx;
 };
 
 /** tap_new() - A port without a device. Return: owned, free with port_free(); NULL and @err. */
 struct tap *tap_new(const struct port_env *env, const char *name, const struct conf *conf,
 		    struct vmtap_error *err);
 
+/** tap_lost() - The device is gone: fail, or look for it again. */
+void tap_lost(struct tap *t);
+/** tap_swap_hdr() - Byte order of the device's header, where it is not ours. */
+void tap_swap_hdr(struct vmtap_net_hdr *hdr);
+
+struct tap_tx *tap_tx_new(void);
+/** tap_send() - As ops->send. */
+unsigned tap_send(struct port *p, const struct vmtap_frame *frames, unsigned cnt);
+
 /** tap_device_open() - Open the device as the options say. Return: 0, or -errno and @err, nothing left
  *  open. */
 int tap_device_open(struct tap *t, struct vmtap_error *err);
 /** tap_device_reopen() - The device was lost; attach to it if it is there again. */
 int tap_device_reopen(struct tap *t, struct vmtap_error *err);
+/** struct tap_fd_info - What a descriptor says of the TAP behind it */
+struct tap_fd_info {
+	char ifname[IFNAMSIZ];
+	bool vnet_hdr;
+};
+
+/** tap_fds_probe() - Are these the queues of one TAP? Changes nothing. Return: 0 and @info of it, or
+ *  -errno and @err. */
+int tap_fds_probe(const int *fds, unsigned cnt, struct tap_fd_info *info, struct vmtap_error *err);
 /** tap_device_take() - Use inherited descriptors, which are taken when it succeeds. */
 int tap_device_take(struct tap *t, const int *fds, unsigned cnt, struct vmtap_error *err);
 /** tap_device_up() - Configure the interface and run the script. */

@@ -194,6 +194,7 @@ static int set_sndbuf(struct tap *t, struct vmtap_error *err)
 	for (unsigned i = 0; i < t->queue_cnt; i++) {
 		int ret = tun_set_sndbuf(t->queues[i].fd, t->opts.sndbuf);
 
+		t->may_block |= ret < 0 || t->opts.sndbuf;
 		if (ret == 0 || !t->opts.has_sndbuf)
 			continue;
 		error_set(err, -ret, object(t, name), "set the send buffer", "sndbuf=%d: %s",
@@ -254,57 +255,86 @@ int tap_device_reopen(struct tap *t, struct vmtap_error *err)
 
 /* -------------------------------------------------------- descriptors from elsewhere */
 
-static int probe_fd(struct tap *t, int fd, unsigned i, struct vmtap_error *err)
+/* The descriptor itself cannot tell (see tun_get_flags()), but the interface, when it is of this
+ * network namespace; another one of the same name has another address. */
+static bool has_prefix(int fd, const char *ifname)
 {
-	char name[80], ifname[IFNAMSIZ];
+	struct nl_link link;
+	uint8_t mac[6];
+
+	return nl_link_get(ifname, &link) == 0 && link.tun.tap && link.tun.pi &&
+	       tun_get_mac(fd, mac) == 0 && memcmp(mac, link.mac, sizeof(mac)) == 0;
+}
+
+static int no_tap(const char *name, int ret, struct vmtap_error *err)
+{
+	int code = ret == -EBADF ? EBADF : EINVAL;
+
+	error_set(err, code, name, "use the descriptor", "%s",
+		  ret == -EBADF	   ? "it is not open"
+		  : ret == -EBADFD ? "it is attached to no device"
+		  : ret < 0	   ? "it is no TAP"
+				   : "it is a TUN device (layer 3), no TAP");
+	error_remedy(err, "pass an open TAP, as with: exec 3<>" TUN_PATH
+			  " and TUNSETIFF, or let vmtap open it with ifname=");
+	return -code;
+}
+
+static int probe_fd(int fd, struct tap_fd_info *first, bool is_first, struct vmtap_error *err)
+{
+	struct tap_fd_info info = { 0 };
 	unsigned flags;
-	int ret = tun_get_flags(fd, &flags, ifname);
+	char name[80];
+	int ret = tun_get_flags(fd, &flags, info.ifname);
 
 	snprintf(name, sizeof(name), "tap fd=%d", fd);
-	if (ret < 0 || !(flags & IFF_TAP)) {
-		error_set(err, ret == -EBADF ? EBADF : EINVAL, name, "use the descriptor", "%s",
-			  ret == -EBADF	   ? "it is not open"
-			  : ret == -EBADFD ? "it is attached to no device"
-			  : ret < 0	   ? "it is no TAP"
-					   : "it is a TUN device (layer 3), no TAP");
-		error_remedy(err, "pass an open TAP, as with: exec 3<>" TUN_PATH
-				  " and TUNSETIFF, or let vmtap open it with ifname=");
-		return -(int)(ret == -EBADF ? EBADF : EINVAL);
-	}
-	if (!(flags & IFF_NO_PI)) {
+	if (ret < 0 || !(flags & IFF_TAP))
+		return no_tap(name, ret, err);
+	if (has_prefix(fd, info.ifname)) {
 		error_set(err, EINVAL, name, "use the descriptor",
 			  "its frames carry the packet-information prefix");
 		error_remedy(err, "open it with IFF_NO_PI");
 		return -EINVAL;
 	}
-	if (i == 0) {
-		memcpy(t->ifname, ifname, sizeof(ifname));
-		t->caps = flags & IFF_VNET_HDR ? TAP_CAP_VNET_HDR : 0;
-		return 0;
-	}
-	if (strcmp(ifname, t->ifname) != 0)
+	info.vnet_hdr = flags & IFF_VNET_HDR;
+	if (is_first)
+		*first = info;
+	if (strcmp(info.ifname, first->ifname) != 0)
 		return error_set(err, EINVAL, name, "use the descriptor",
-				 "it belongs to %s, and the first one to %s", ifname, t->ifname);
-	if (!(flags & IFF_VNET_HDR) != !(t->caps & TAP_CAP_VNET_HDR))
+				 "it belongs to %s, and the first one to %s", info.ifname,
+				 first->ifname);
+	if (info.vnet_hdr != first->vnet_hdr)
 		return error_set(err, EINVAL, name, "use the descriptor",
 				 "the descriptors disagree on the virtio-net header");
 	return 0;
 }
 
-int tap_device_take(struct tap *t, const int *fds, unsigned cnt, struct vmtap_error *err)
+int tap_fds_probe(const int *fds, unsigned cnt, struct tap_fd_info *info, struct vmtap_error *err)
 {
-	char name[80];
-	int ret;
-
 	for (unsigned i = 0; i < cnt; i++) {
+		int ret;
+
 		for (unsigned j = 0; j < i; j++)
 			if (fds[i] == fds[j])
 				return error_set(err, EINVAL, "tap", "use the descriptors",
 						 "%d is given twice", fds[i]);
-		ret = probe_fd(t, fds[i], i, err);
+		ret = probe_fd(fds[i], info, i == 0, err);
 		if (ret < 0)
 			return ret;
 	}
+	return 0;
+}
+
+int tap_device_take(struct tap *t, const int *fds, unsigned cnt, struct vmtap_error *err)
+{
+	struct tap_fd_info info = { 0 };
+	char name[80];
+	int ret = tap_fds_probe(fds, cnt, &info, err);
+
+	if (ret < 0)
+		return ret;
+	memcpy(t->ifname, info.ifname, sizeof(t->ifname));
+	t->caps = info.vnet_hdr ? TAP_CAP_VNET_HDR : 0;
 	ret = queues_alloc(t, cnt, err);
 	if (ret < 0)
 		return ret;

@@ -267,7 +267,7 @@ int tap_opts_check(const struct tap_opts *o, const struct conf *conf, struct vmt
 	ret = check_script(object, "script", o->script, err);
 	if (!ret)
 		ret = check_script(object, "downscript", o->downscript, err);
-	if (ret || o->source == TAP_FROM_FDS)
+	if (ret)
 		return ret;
 	fd = tun_open();
 	if (fd < 0)

@@ -65,6 +65,32 @@ static int take_fds(struct tap *t, const struct conf *conf, struct vmtap_error *
 	return ret;
 }
 
+/* Named ones are left where they are, unseen: looking at one would take it. */
+static int check_fds(const struct conf *conf, struct vmtap_error *err)
+{
+	bool single = conf_has(conf, "fd"), named = false;
+	unsigned cnt = single ? 1 : conf_list_cnt(conf, "fds"), got = 0;
+	int *fds = calloc(cnt, sizeof(*fds));
+	struct port_env nobody = { 0 };
+	struct tap_fd_info info;
+	int ret = fds ? 0 : error_errno(err, ENOMEM, "tap", "use the descriptors");
+
+	for (unsigned i = 0; !ret && i < cnt; i++) {
+		const char *text =
+			single ? conf_str(conf, "fd", "") : conf_list_item(conf, "fds", i);
+		int fd = resolve_fd(&nobody, text, &named, err);
+
+		if (fd >= 0)
+			fds[got++] = fd;
+		else if (!named)
+			ret = fd;
+	}
+	if (!ret)
+		ret = tap_fds_probe(fds, got, &info, err);
+	free(fds);
+	return ret;
+}
+
 static int open_by_helper(struct tap *t, const struct conf *conf, struct vmtap_error *err)
 {
 	struct helper_request req = {
@@ -159,7 +185,8 @@ static int tap_check(const struct port_env *env, const struct conf *conf, struct
 	int ret = tap_opts_init(&opts, conf, err);
 
 	if (!ret)
-		ret = tap_opts_check(&opts, conf, err);
+		ret = opts.source == TAP_FROM_FDS ? check_fds(conf, err)
+						  : tap_opts_check(&opts, conf, err);
 	tap_opts_fini(&opts);
 	return ret;
 }

@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The `tap` port: moving frames.
+ * The `tap` port: moving frames from the TAP, and the life of the port.
  *
  * From the TAP: a turn reads bursts until the kernel's queue is empty, the
  * peer holds, or the budget is spent. Frames that the peer did not take stay
  * where they were read, and no queue reads until they are gone.
- *
- * Towards the TAP: one writev a frame. A TAP takes a frame or refuses it as a
- * whole, so nothing is ever half written.
  *
  * What the other side may do wrong: the interface can be deleted, or taken
  * down, at any time. A deleted one makes the port fail, or wait for it with
@@ -23,18 +20,11 @@
 #include "base/container.h"
 #include "base/error.h"
 #include "base/fd.h"
-#include "base/iov.h"
 #include "port/tap/tap-helper.h"
 #include "port/tap/tap-int.h"
 #include "tapdev/tun.h"
 
-#define IOV_LOCAL 64
-#define HDR_MAX sizeof(struct vmtap_net_hdr)
-
-static void tap_lost(struct tap *t);
-
-/* Byte order of the device's header, where it is not ours. */
-static void swap_hdr(struct vmtap_net_hdr *hdr)
+void tap_swap_hdr(struct vmtap_net_hdr *hdr)
 {
 	hdr->hdr_len = __builtin_bswap16(hdr->hdr_len);
 	hdr->gso_size = __builtin_bswap16(hdr->gso_size);
@@ -70,7 +60,7 @@ static bool read_burst(struct tap *t, int fd)
 		f->hdr = (struct vmtap_net_hdr) { 0 };
 		memcpy(&f->hdr, at, t->hdr_len);
 		if (t->swap_hdr)
-			swap_hdr(&f->hdr);
+			tap_swap_hdr(&f->hdr);
 		f->len = (uint32_t)len - t->hdr_len;
 		t->iov[t->cnt] = (struct iovec) { .iov_base = at + t->hdr_len, .iov_len = f->len };
 		t->cnt++;
@@ -150,92 +140,6 @@ static void tap_set_poll(struct port *p, bool on)
 		watch(t, EPOLLIN, 0);
 }
 
-/* ------------------------------------------------------------- towards the TAP */
-
-/* In one piece, where a scatter list is longer than any that pays. */
-static ssize_t write_bounced(struct tap *t, int fd, const struct vmtap_net_hdr *hdr,
-			     const struct vmtap_frame *f)
-{
-	size_t len;
-
-	memcpy(t->bounce, hdr, t->hdr_len);
-	len = t->hdr_len + iov_read(f->iov, f->iov_cnt, 0, t->bounce + t->hdr_len, VMTAP_FRAME_MAX);
-	return write(fd, t->bounce, len);
-}
-
-static ssize_t write_frame(struct tap *t, int fd, const struct vmtap_frame *f)
-{
-	struct vmtap_net_hdr hdr;
-	struct iovec iov[IOV_LOCAL];
-
-	if (!t->hdr_len && f->iov_cnt == 1)
-		return write(fd, f->iov[0].iov_base, f->iov[0].iov_len);
-	hdr = f->hdr;
-	if (t->swap_hdr)
-		swap_hdr(&hdr);
-	if (f->iov_cnt >= IOV_LOCAL)
-		return write_bounced(t, fd, &hdr, f);
-	iov[0] = (struct iovec) { .iov_base = &hdr, .iov_len = t->hdr_len };
-	memcpy(iov + 1, f->iov, f->iov_cnt * sizeof(iov[0]));
-	return writev(fd, iov, (int)f->iov_cnt + 1);
-}
-
-static void interface_down(struct tap *t)
-{
-	unsigned suppressed;
-
-	if (log_allow(&t->down_limit, &suppressed))
-		log_msg(t->port.env->log, VMTAP_LOG_WARNING, t->port.name,
-			"the interface %s is down and drops frames; ip link set %s up", t->ifname,
-			t->ifname);
-}
-
-/* The device refused a frame. Return: whether the next one is worth trying. */
-static bool write_failed(struct tap *t, const struct vmtap_frame *f, int code)
-{
-	switch (code) {
-	case EIO: /* not up */
-		port_drop_tx(&t->port, VMTAP_DROP_IF_DOWN, f, 1);
-		interface_down(t);
-		return true;
-	case EINVAL:
-		port_drop_tx(&t->port, f->len < 14 ? VMTAP_DROP_RUNT : VMTAP_DROP_REFUSED, f, 1);
-		return true;
-	case EBADFD: /* no device any more */
-	case ENODEV:
-		tap_lost(t);
-		return false;
-	default:
-		port_drop_tx(&t->port, VMTAP_DROP_IO, f, 1);
-		return true;
-	}
-}
-
-static unsigned tap_send(struct port *p, const struct vmtap_frame *frames, unsigned cnt)
-{
-	struct tap *t = (struct tap *)p;
-	unsigned done = 0;
-
-	while (done < cnt) {
-		struct tap_queue *q = &t->queues[0];
-		ssize_t ret;
-
-		if (q->fd < 0)
-			break;
-		ret = write_frame(t, q->fd, &frames[done]);
-		if (ret < 0 && errno == EINTR)
-			continue;
-		if (ret < 0 && errno == EAGAIN) {
-			loop_mod(p->env->loop, &q->watch, q->watch.events | EPOLLOUT);
-			break;
-		}
-		if (ret < 0 && !write_failed(t, &frames[done], errno))
-			break;
-		done++;
-	}
-	return done;
-}
-
 /* ------------------------------------------------------------ a device that goes */
 
 static void retry_later(struct tap *t)
@@ -243,7 +147,7 @@ static void retry_later(struct tap *t)
 	loop_timer_set(t->port.env->loop, &t->retry, t->opts.reconnect_ms * NSEC_PER_MSEC);
 }
 
-static void tap_lost(struct tap *t)
+void tap_lost(struct tap *t)
 {
 	struct vmtap_error err = { 0 };
 	char name[80];
@@ -310,6 +214,14 @@ static int tap_start(struct port *p, struct vmtap_error *err)
 	struct tap *t = (struct tap *)p;
 	int ret = watch_queues(t);
 
+	if (ret == -EEXIST) { /* whose it is, closes it */
+		for (unsigned i = 0; i < t->queue_cnt; i++)
+			if (t->queues[i].watch.fd < 0)
+				t->queues[i].fd = -1;
+		error_set(err, EBUSY, p->name, "use the descriptor", "another port has it already");
+		error_remedy(err, "give each port descriptors of its own");
+		return -EBUSY;
+	}
 	if (ret < 0)
 		return error_errno(err, -ret, p->name, "watch the device");
 	port_set_state(p, VMTAP_PORT_UP);
@@ -372,7 +284,7 @@ static void tap_free(struct port *p)
 	tap_opts_fini(&t->opts);
 	free(t->queues);
 	free(t->arena);
-	free(t->bounce);
+	free(t->tx);
 	free(t);
 }
 
@@ -503,8 +415,8 @@ struct tap *tap_new(const struct port_env *env, const char *name, const struct c
 		t->frames[i].iov_cnt = 1;
 	}
 	t->arena = malloc(TAP_ARENA_SIZE);
-	t->bounce = malloc(HDR_MAX + VMTAP_FRAME_MAX);
-	if (t->arena && t->bounce)
+	t->tx = tap_tx_new();
+	if (t->arena && t->tx)
 		return t;
 	error_errno(err, ENOMEM, conf_object(conf), "open the port");
 	port_free(&t->port);

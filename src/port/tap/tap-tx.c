@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The `tap` port: moving frames towards the TAP.
+ *
+ * Each frame is one write, and the writes of a burst are one system call
+ * where that pays (loop/burst.h). A TAP takes a frame or refuses it as a
+ * whole, so nothing is ever half written.
+ *
+ * A write of one piece is cheaper than a scatter list, by more than it costs
+ * to copy a small frame behind its header; so those are copied. Larger ones
+ * go out from where they are, as [header][pieces]. A list with more pieces
+ * than fit is copied, too, however long it is.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/iov.h"
+#include "loop/burst.h"
+#include "port/tap/tap-int.h"
+
+#define PIECES 8      /* of a scatter list, with the header */
+#define SMALL_MAX 512 /* bytes of a frame that is rather copied */
+#define HDR_MAX sizeof(struct vmtap_net_hdr)
+
+/**
+ * struct tap_tx - A burst, prepared
+ * @small: copies of small frames behind their headers
+ * @large: one frame of many pieces, behind its header
+ */
+struct tap_tx {
+	struct burst_op ops[VMTAP_BURST_MAX];
+	struct iovec iov[VMTAP_BURST_MAX][PIECES];
+	struct vmtap_net_hdr hdrs[VMTAP_BURST_MAX];
+	unsigned char small[VMTAP_BURST_MAX][HDR_MAX + SMALL_MAX];
+	unsigned char large[HDR_MAX + VMTAP_FRAME_MAX];
+};
+
+_Static_assert(BURST_MAX == VMTAP_BURST_MAX, "a burst of frames is a burst of writes");
+
+struct tap_tx *tap_tx_new(void)
+{
+	return calloc(1, sizeof(struct tap_tx));
+}
+
+static struct vmtap_net_hdr header(const struct tap *t, const struct vmtap_frame *f)
+{
+	struct vmtap_net_hdr hdr = f->hdr;
+
+	if (t->swap_hdr)
+		tap_swap_hdr(&hdr);
+	return hdr;
+}
+
+/* Header and frame in one piece at @to. */
+static void copy(struct tap *t, unsigned i, const struct vmtap_frame *f, unsigned char *to)
+{
+	struct vmtap_net_hdr hdr = header(t, f);
+	struct iovec *iov = t->tx->iov[i];
+
+	memcpy(to, &hdr, HDR_MAX);
+	iov[0].iov_base = to;
+	iov[0].iov_len = t->hdr_len + iov_read(f->iov, f->iov_cnt, 0, to + t->hdr_len, f->len);
+	t->tx->ops[i].iov = iov;
+	t->tx->ops[i].iov_cnt = 1;
+}
+
+/* Prepare frame @i of a burst. Return: whether it could be; there is room for one frame of many
+ * pieces only, @large_used. */
+static bool prepare(struct tap *t, unsigned i, const struct vmtap_frame *f, bool *large_used)
+{
+	struct tap_tx *tx = t->tx;
+	struct iovec *iov = tx->iov[i];
+
+	if (!t->hdr_len && f->iov_cnt == 1) {
+		tx->ops[i].iov = f->iov;
+		tx->ops[i].iov_cnt = 1;
+	} else if (f->len <= SMALL_MAX) {
+		copy(t, i, f, tx->small[i]);
+	} else if (f->iov_cnt < PIECES) {
+		tx->hdrs[i] = header(t, f);
+		iov[0] = (struct iovec) { .iov_base = &tx->hdrs[i], .iov_len = t->hdr_len };
+		memcpy(iov + 1, f->iov, f->iov_cnt * sizeof(*iov));
+		tx->ops[i].iov = iov;
+		tx->ops[i].iov_cnt = f->iov_cnt + 1;
+	} else if (!*large_used && f->len <= VMTAP_FRAME_MAX) {
+		*large_used = true;
+		copy(t, i, f, tx->large);
+	} else {
+		return false;
+	}
+	return true;
+}
+
+static void interface_down(struct tap *t)
+{
+	unsigned suppressed;
+
+	if (log_allow(&t->down_limit, &suppressed))
+		log_msg(t->port.env->log, VMTAP_LOG_WARNING, t->port.name,
+			"the interface %s is down and drops frames; ip link set %s up", t->ifname,
+			t->ifname);
+}
+
+/* The device refused a frame. Return: whether it is still there. */
+static bool refused(struct tap *t, const struct vmtap_frame *f, int code)
+{
+	switch (code) {
+	case EIO: /* not up */
+		port_drop_tx(&t->port, VMTAP_DROP_IF_DOWN, f, 1);
+		interface_down(t);
+		return true;
+	case EINVAL:
+		port_drop_tx(&t->port, f->len < 14 ? VMTAP_DROP_RUNT : VMTAP_DROP_REFUSED, f, 1);
+		return true;
+	case EBADFD: /* no device any more */
+	case ENODEV:
+		tap_lost(t);
+		return false;
+	default:
+		port_drop_tx(&t->port, VMTAP_DROP_IO, f, 1);
+		return true;
+	}
+}
+
+/* Return: frames of the burst that are done with; fewer than @cnt: the device is full, or gone. */
+static unsigned settle(struct tap *t, struct tap_queue *q, const struct vmtap_frame *frames,
+		       unsigned cnt)
+{
+	for (unsigned i = 0; i < cnt; i++) {
+		ssize_t res = t->tx->ops[i].res;
+
+		if (res >= 0)
+			continue;
+		if (res == -EAGAIN) {
+			loop_mod(t->port.env->loop, &q->watch, q->watch.events | EPOLLOUT);
+			return i;
+		}
+		if (!refused(t, &frames[i], (int)-res))
+			return i;
+	}
+	return cnt;
+}
+
+unsigned tap_send(struct port *p, const struct vmtap_frame *frames, unsigned cnt)
+{
+	struct tap *t = (struct tap *)p;
+	struct tap_queue *q = &t->queues[0];
+	unsigned done = 0;
+
+	while (done < cnt && q->fd >= 0) {
+		bool large_used = false;
+		unsigned n = 0, settled;
+
+		while (done + n < cnt && prepare(t, n, &frames[done + n], &large_used))
+			n++;
+		if (!n) { /* longer than any frame */
+			port_drop_tx(p, VMTAP_DROP_TOO_LONG, &frames[done++], 1);
+			continue;
+		}
+		burst_write(p->env->burst, q->fd, t->tx->ops, n, t->may_block);
+		settled = settle(t, q, frames + done, n);
+		done += settled;
+		if (settled < n)
+			break;
+	}
+	return done;
+}
