@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <libmnl/libmnl.h>
+#include <linux/if_bridge.h>
 #include <linux/if_link.h>
 #include <linux/if_tun.h>
 #include <linux/rtnetlink.h>
@@ -14,6 +15,8 @@
 #define BUF_SIZE 32768	 /* an interface's description with all its statistics */
 
 typedef char nl_buf[BUF_SIZE];
+
+static const struct nl_link no_link = { .tun.owner = -1, .tun.group = -1, .port_state = -1 };
 
 /* Send @nlh and have @cb see the answers. Return: 0 or -errno. */
 static int talk(struct nlmsghdr *nlh, char *buf, mnl_cb_t cb, void *data)
@@ -89,9 +92,68 @@ static void parse_tun(const struct nlattr *info, struct nl_link *link)
 	}
 }
 
+/* Somebody else on the network asks for IPv6 multicast groups. */
+static bool has_querier6(const struct nlattr *state)
+{
+	const struct nlattr *a;
+
+	mnl_attr_for_each_nested(a, state)
+	{
+		if (mnl_attr_get_type(a) == BRIDGE_QUERIER_IPV6_OTHER_TIMER)
+			return true;
+	}
+	return false;
+}
+
+static void parse_bridge(const struct nlattr *info, struct nl_link *link)
+{
+	const struct nlattr *a;
+
+	mnl_attr_for_each_nested(a, info)
+	{
+		switch (mnl_attr_get_type(a)) {
+		case IFLA_BR_STP_STATE:
+			link->bridge.stp = mnl_attr_get_u32(a);
+			break;
+		case IFLA_BR_MCAST_SNOOPING:
+			link->bridge.mcast_snooping = mnl_attr_get_u8(a);
+			break;
+		case IFLA_BR_MCAST_QUERIER:
+			link->bridge.mcast_querier = mnl_attr_get_u8(a);
+			break;
+		case IFLA_BR_MCAST_QUERIER_STATE:
+			link->bridge.other_querier6 = has_querier6(a);
+			break;
+		case IFLA_BR_NF_CALL_IPTABLES:
+			link->bridge.nf_iptables = mnl_attr_get_u8(a);
+			break;
+		case IFLA_BR_NF_CALL_IP6TABLES:
+			link->bridge.nf_ip6tables = mnl_attr_get_u8(a);
+			break;
+		case IFLA_BR_NF_CALL_ARPTABLES:
+			link->bridge.nf_arptables = mnl_attr_get_u8(a);
+			break;
+		default:
+			break;
+		}
+	}
+}
+
+static void parse_port(const struct nlattr *info, struct nl_link *link)
+{
+	const struct nlattr *a;
+
+	mnl_attr_for_each_nested(a, info)
+	{
+		if (mnl_attr_get_type(a) == IFLA_BRPORT_STATE)
+			link->port_state = mnl_attr_get_u8(a);
+	}
+}
+
 static void parse_info(const struct nlattr *info, struct nl_link *link)
 {
-	const struct nlattr *a, *data = NULL;
+	const struct nlattr *a, *data = NULL, *port = NULL;
+	bool of_bridge = false;
 
 	mnl_attr_for_each_nested(a, info)
 	{
@@ -99,9 +161,17 @@ static void parse_info(const struct nlattr *info, struct nl_link *link)
 			strncpy(link->kind, mnl_attr_get_str(a), sizeof(link->kind) - 1);
 		else if (mnl_attr_get_type(a) == IFLA_INFO_DATA)
 			data = a;
+		else if (mnl_attr_get_type(a) == IFLA_INFO_SLAVE_KIND)
+			of_bridge = strcmp(mnl_attr_get_str(a), "bridge") == 0;
+		else if (mnl_attr_get_type(a) == IFLA_INFO_SLAVE_DATA)
+			port = a;
 	}
 	if (data && strcmp(link->kind, "tun") == 0)
 		parse_tun(data, link);
+	if (data && strcmp(link->kind, "bridge") == 0)
+		parse_bridge(data, link);
+	if (port && of_bridge)
+		parse_port(port, link);
 }
 
 static void parse_stats(const struct nlattr *a, struct nl_link *link)
@@ -126,7 +196,7 @@ static int parse_link(const struct nlmsghdr *nlh, void *data)
 
 	if (nlh->nlmsg_type != RTM_NEWLINK)
 		return MNL_CB_OK;
-	*link = (struct nl_link) { .tun.owner = -1, .tun.group = -1 };
+	*link = no_link;
 	link->index = ifi->ifi_index;
 	link->flags = ifi->ifi_flags;
 	mnl_attr_for_each(a, nlh, sizeof(*ifi))
@@ -190,7 +260,7 @@ int nl_link_get(const char *ifname, struct nl_link *link)
 	buf = malloc(sizeof(nl_buf));
 	if (!buf)
 		return -ENOMEM;
-	*link = (struct nl_link) { .tun.owner = -1, .tun.group = -1 };
+	*link = no_link;
 	nlh = link_request(buf, RTM_GETLINK, 0);
 	mnl_attr_put_strz(nlh, IFLA_IFNAME, ifname);
 	ret = talk(nlh, buf, parse_link, link);

@@ -7,6 +7,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/** enum nl_port_state - As BR_STATE_* of <linux/if_bridge.h>. */
+enum nl_port_state {
+	NL_PORT_DISABLED,
+	NL_PORT_LISTENING,
+	NL_PORT_LEARNING,
+	NL_PORT_FORWARDING,
+	NL_PORT_BLOCKING,
+};
+
 /** struct nl_link - What the kernel says of an interface (RTM_NEWLINK, rtnetlink(7)). */
 struct nl_link {
 	int index;
@@ -30,6 +39,13 @@ struct nl_link {
 		unsigned queues, detached_queues; /* of a multi-queue device */
 		int64_t owner, group;		  /* -1: nobody in particular */
 	} tun;
+	/* of kind "bridge" */
+	struct {
+		bool stp, mcast_snooping, mcast_querier, other_querier6;
+		bool nf_iptables, nf_ip6tables, nf_arptables;
+	} bridge;
+	/* of a bridge's port: enum nl_port_state; -1: it is none */
+	int port_state;
 };
 
 /** struct nl_change - What to set; what is 0, NULL or false stays. */
