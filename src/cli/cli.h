@@ -22,7 +22,13 @@ struct cli {
 	bool json;	/* --log-format json */
 	double stats_s; /* --stats; 0: none */
 	enum vmtap_engine engine;
+	bool json_output; /* --json: what a command prints */
+	bool wait;	  /* exec --wait */
+	bool yes;	  /* reap --yes */
 };
+
+/** exit_code_of() - EXIT_USAGE or EXIT_RESOURCE, as fits the error. */
+int exit_code_of(const struct vmtap_error *err);
 
 /* log.c ------------------------------------------------------------------- */
 
@@ -35,6 +41,9 @@ void log_failure(const struct cli *cli, const struct vmtap_error *err);
 
 int cmd_connect(const struct cli *cli, int argc, char **argv);
 int cmd_check(const struct cli *cli, int argc, char **argv);
+int cmd_exec(const struct cli *cli, int argc, char **argv);
+int cmd_list(const struct cli *cli, int argc, char **argv);
+int cmd_reap(const struct cli *cli, int argc, char **argv);
 int cmd_help(int argc, char **argv);
 /** cmd_complete() - Words that may follow, one a line, for the shells' completion. */
 int cmd_complete(int argc, char **argv);

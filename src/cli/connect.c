@@ -28,11 +28,6 @@ struct session {
 	bool failed; /* a port broke */
 };
 
-static int exit_code(const struct vmtap_error *err)
-{
-	return err->code == EINVAL || err->code == ENAMETOOLONG ? EXIT_USAGE : EXIT_RESOURCE;
-}
-
 static int failure(const struct cli *cli, const char *action)
 {
 	struct vmtap_error err = { .code = errno, .object = "vmtap" };
@@ -110,7 +105,7 @@ static int open_ports(struct session *s, char **specs, unsigned cnt)
 
 		if (!port) {
 			log_failure(s->cli, &err);
-			return exit_code(&err);
+			return exit_code_of(&err);
 		}
 		s->rows[s->port_cnt++].port = port;
 	}
@@ -250,7 +245,7 @@ int cmd_check(const struct cli *cli, int argc, char **argv)
 		}
 		log_failure(cli, &err);
 		if (ret == EXIT_OK)
-			ret = exit_code(&err);
+			ret = exit_code_of(&err);
 	}
 	vmtap_free(s.v);
 	return ret;

@@ -16,6 +16,8 @@ enum {
 	OPT_STATS,
 	OPT_VERSION,
 	OPT_ENGINE,
+	OPT_JSON,
+	OPT_WAIT,
 };
 
 /* A closed stdin, stdout or stderr would be the number of the next socket that is opened. */
@@ -71,12 +73,15 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 		{ "version", no_argument, NULL, OPT_VERSION },
 		{ "log-format", required_argument, NULL, OPT_LOG_FORMAT },
 		{ "stats", required_argument, NULL, OPT_STATS },
+		{ "json", no_argument, NULL, OPT_JSON },
+		{ "wait", no_argument, NULL, OPT_WAIT },
+		{ "yes", no_argument, NULL, 'y' },
 		{ "engine", required_argument, NULL, OPT_ENGINE },
 		{ 0 },
 	};
 	int c, ret;
 
-	while ((c = getopt_long(argc, argv, "hvq", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "hvqy", options, NULL)) != -1) {
 		switch (c) {
 		case 'h':
 			usage(stdout);
@@ -96,6 +101,15 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 			if (!cli->json && strcmp(optarg, "text") != 0)
 				return bad_usage("--log-format is text or json, not", optarg);
 			break;
+		case OPT_JSON:
+			cli->json_output = true;
+			break;
+		case OPT_WAIT:
+			cli->wait = true;
+			break;
+		case 'y':
+			cli->yes = true;
+			break;
 		case OPT_ENGINE:
 			ret = parse_engine(cli, optarg);
 			if (ret)
@@ -112,6 +126,19 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 	}
 	return 0;
 }
+
+int exit_code_of(const struct vmtap_error *err)
+{
+	return err->code == EINVAL || err->code == ENAMETOOLONG ? EXIT_USAGE : EXIT_RESOURCE;
+}
+
+static const struct {
+	const char *name;
+	int (*run)(const struct cli *cli, int argc, char **argv);
+} commands[] = {
+	{ "connect", cmd_connect }, { "check", cmd_check }, { "exec", cmd_exec },
+	{ "list", cmd_list },	    { "reap", cmd_reap },
+};
 
 int main(int argc, char **argv)
 {
@@ -130,14 +157,15 @@ int main(int argc, char **argv)
 		return ret;
 	command = argv[optind];
 	if (!command)
-		return bad_usage("a command is missing: connect, check or help", NULL);
+		return bad_usage("a command is missing: connect, check, exec, list, reap or help",
+				 NULL);
 	argc -= optind + 1;
 	argv += optind + 1;
-	if (strcmp(command, "connect") == 0)
-		return cmd_connect(&cli, argc, argv);
-	if (strcmp(command, "check") == 0)
-		return cmd_check(&cli, argc, argv);
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (strcmp(command, commands[i].name) == 0)
+			return commands[i].run(&cli, argc, argv);
 	if (strcmp(command, "help") == 0)
 		return cmd_help(argc, argv);
-	return bad_usage("there is no such command (connect, check, help)", command);
+	return bad_usage("there is no such command (connect, check, exec, list, reap, help)",
+			 command);
 }

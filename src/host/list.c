@@ -65,7 +65,7 @@ static void describe(const struct nl_link *link, struct vmtap_iface *i, struct t
 		.carrier = link->carrier,
 		.persist = tap ? link->tun.persist : true,
 		.multi_queue = link->tun.multi_queue,
-		.queues = link->tun.queues,
+		.queues = tap && !link->tun.multi_queue ? link->carrier : link->tun.queues,
 		.detached_queues = link->tun.detached_queues,
 		.mtu = link->mtu,
 		.uid = link->tun.owner,

@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "tapdev/netlink.h"
+#include "tapdev/owner.h"
 
 #define ATTACH "attach to the device"
 #define QUEUES_MAX 256 /* MAX_TAP_QUEUES of the tun driver */
@@ -142,7 +143,7 @@ static int existing(int ret, const char *object, const struct tun_request *req,
 		    const struct nl_link *link, struct vmtap_error *err)
 {
 	char who[128];
-	int why = mismatch(object, req, link, err);
+	int why = mismatch(object, req, link, err), holder;
 
 	if (why)
 		return why;
@@ -157,11 +158,14 @@ static int existing(int ret, const char *object, const struct tun_request *req,
 		return -EPERM;
 	}
 	if (ret == -EBUSY || (!ret && !req->multi_queue && link->carrier)) {
-		error_set(err, EBUSY, object, ATTACH, "another process has the device open");
-		error_remedy(err,
-			     "end that process (see: grep -l 'iff:.*%s' /proc/*/fdinfo/*), or "
-			     "choose another ifname=",
-			     req->ifname);
+		holder = owner_find_holder(req->ifname, who);
+		if (!holder)
+			error_set(err, EBUSY, object, ATTACH,
+				  "another process has the device open");
+		else
+			error_set(err, EBUSY, object, ATTACH, "process %d (%s) has the device open",
+				  holder, who);
+		error_remedy(err, "end that process, or choose another ifname=");
 		return -EBUSY;
 	}
 	if (ret == -E2BIG) {

@@ -18,6 +18,7 @@
 #include "port/tap/tap-int.h"
 #include "tapdev/explain.h"
 #include "tapdev/netlink.h"
+#include "tapdev/owner.h"
 #include "tapdev/tun.h"
 
 #define HDR_LEN_V1 12
@@ -467,6 +468,24 @@ static int run_script(struct tap *t, const char *file, const char *what, struct 
 	return spawn_run(&spawn, err);
 }
 
+/* What we make says whose it is; what we find does only when it was left behind by a process of
+ * ours. Without the right to do so, it just goes untagged. */
+static void tag(struct tap *t, const struct nl_link *link)
+{
+	struct owner owner;
+	char text[OWNER_TAG_MAX];
+	bool tagged = owner_parse(link->alias, &owner);
+
+	if (!t->created && (!tagged || owner_state(&owner) != OWNER_GONE))
+		return;
+	if (tagged)
+		log_msg(t->port.env->log, VMTAP_LOG_INFO, t->port.name,
+			"%s was left behind by %s, process %d, and is taken over", t->ifname,
+			owner.who, owner.pid);
+	owner_tag(text, 0);
+	nl_link_change(link->index, &(struct nl_change) { .alias = text });
+}
+
 int tap_device_up(struct tap *t, struct vmtap_error *err)
 {
 	struct nl_link link;
@@ -476,6 +495,7 @@ int tap_device_up(struct tap *t, struct vmtap_error *err)
 	ret = nl_link_get(t->ifname, &link);
 	if (ret < 0)
 		return error_errno(err, -ret, object(t, name), "look at the interface");
+	tag(t, &link);
 	ret = configure(t, &link, err);
 	if (!ret)
 		ret = bring_up(t, &link, err);
