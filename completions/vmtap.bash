@@ -62,7 +62,7 @@ _vmtap() {
 	read -ra words <<<"${line%"$word"}"
 	for ((i = 1; i < ${#words[@]}; i++)); do
 		case ${words[i]} in
-		--log-format | --stats) ((i++)) ;; # and its value
+		--log-format | --stats | --engine) ((i++)) ;; # and its value
 		-*) ;;
 		*)
 			if [[ $command ]]; then
@@ -75,13 +75,17 @@ _vmtap() {
 	done
 
 	if ((i > ${#words[@]})); then # the value is what is being typed
-		[[ ${words[-1]} != --log-format ]] || _vmtap_reply "$word" text json
+		case ${words[-1]} in
+		--log-format) _vmtap_reply "$word" text json ;;
+		--engine) _vmtap_reply "$word" auto io_uring plain ;;
+		esac
 		return
 	fi
 	case $word in
 	--log-format=*) _vmtap_reply "$word" --log-format={text,json} ;;
+	--engine=*) _vmtap_reply "$word" --engine={auto,io_uring,plain} ;;
 	-*)
-		_vmtap_reply "$word" --verbose --quiet --log-format= --stats= --help --version
+		_vmtap_reply "$word" --verbose --quiet --log-format= --stats= --engine= --help --version
 		[[ ${#COMPREPLY[@]} != 1 || ${COMPREPLY[0]} != *= ]] || compopt -o nospace
 		;;
 	*)

@@ -69,6 +69,10 @@ def test_bash_offers_log_formats(bash, line):
     assert bash(line)[0] == ["text", "json"]
 
 
+def test_bash_offers_engines(bash):
+    assert bash("vmtap --engine ")[0] == bash("vmtap -v --engine=")[0] == ["auto", "io_uring", "plain"]
+
+
 def test_bash_offers_nothing_for_a_number(bash):
     assert bash("vmtap --stats ") == ([], set())
 
