@@ -261,7 +261,7 @@ def test_a_name_of_no_tap_is_explained(ns, make, name, says, command):
 def test_a_busy_device_is_explained(ns, command):
     fd = tuntap.open_tap(ns, "vm0")
     try:
-        fails(ns, "ifname=vm0", RESOURCE, "tap vm0", "another process has the device open",
+        fails(ns, "ifname=vm0", RESOURCE, "tap vm0", "has the device open",
               command=command)
     finally:
         os.close(fd)
@@ -302,7 +302,7 @@ def test_an_error_is_json_when_asked_for(ns):
 def test_failing_does_not_disturb_a_running_one(ns, folder):
     with start(ns, folder, "ifname=vm0") as v:
         for _ in range(3):
-            fails(ns, "ifname=vm0", RESOURCE, "another process has the device open")
+            fails(ns, "ifname=vm0", RESOURCE, "has the device open")
         assert v.proc.poll() is None and "vm0" in ns.links()
 
 
