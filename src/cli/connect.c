@@ -26,6 +26,7 @@ struct session {
 	struct stats_row rows[PORTS_MAX];
 	unsigned port_cnt;
 	bool failed; /* a port broke */
+	bool ended;  /* a signal came while ports were opened */
 };
 
 static int failure(const struct cli *cli, const char *action)
@@ -69,12 +70,15 @@ static struct vmtap *make_instance(struct session *s, struct vmtap_error *err)
 
 static int open_signals(struct session *s)
 {
+	struct sigaction hup;
 	sigset_t set;
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
+	sigaction(SIGHUP, NULL, &hup);
+	if (hup.sa_handler != SIG_IGN) /* nohup(1) */
+		sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	return s->signal_fd < 0 ? failure(s->cli, "watch for signals") : 0;
@@ -96,6 +100,14 @@ static int open_stats(struct session *s)
 	return 0;
 }
 
+/* Did a signal ask for the end? Once asked, it says so no more: the next one ends a down script. */
+static bool signalled(const struct session *s)
+{
+	struct signalfd_siginfo info;
+
+	return read(s->signal_fd, &info, sizeof(info)) == sizeof(info);
+}
+
 static int open_ports(struct session *s, char **specs, unsigned cnt)
 {
 	struct vmtap_error err = { 0 };
@@ -105,7 +117,8 @@ static int open_ports(struct session *s, char **specs, unsigned cnt)
 
 		if (!port) {
 			log_failure(s->cli, &err);
-			return exit_code_of(&err);
+			s->ended = err.code == ECANCELED && signalled(s);
+			return s->ended ? EXIT_OK : exit_code_of(&err);
 		}
 		s->rows[s->port_cnt++].port = port;
 	}
@@ -126,14 +139,6 @@ static void say_ready(const struct session *s)
 	}
 	log_line((void *)(uintptr_t)s->cli, VMTAP_LOG_INFO, "", "ready");
 	notify_manager("READY=1");
-}
-
-/* Did a signal ask for the end? */
-static bool signalled(const struct session *s)
-{
-	struct signalfd_siginfo info;
-
-	return read(s->signal_fd, &info, sizeof(info)) == sizeof(info);
 }
 
 static int run(struct session *s)
@@ -211,9 +216,9 @@ int cmd_connect(const struct cli *cli, int argc, char **argv)
 	}
 	vmtap_set_cancel_fd(s.v, s.signal_fd);
 	ret = open_ports(&s, argv, (unsigned)argc);
-	if (!ret)
+	if (!ret && !s.ended)
 		ret = open_stats(&s);
-	if (!ret) {
+	if (!ret && !s.ended) {
 		say_ready(&s);
 		ret = run(&s);
 		if (cli->stats_s > 0)

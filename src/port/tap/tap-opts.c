@@ -35,14 +35,15 @@ static enum tap_onoff onoff(const struct conf *c, const char *key)
 	return conf_bool(c, key, false) ? TAP_ON : TAP_OFF;
 }
 
-/* "no" and "" mean none; not given means the default if that can be run. */
+/* "no" and "" mean none; not given means the default if that exists: when it then cannot be run,
+ * the user shall know. */
 static int choose_script(const struct conf *c, const char *key, const char *def, char **out,
 			 struct vmtap_error *err)
 {
 	const char *file = conf_str(c, key, NULL);
 
 	if (!file)
-		file = !conf_has(c, "br") && access(def, X_OK) == 0 ? def : "";
+		file = !conf_has(c, "br") && access(def, F_OK) == 0 ? def : "";
 	if (!file[0] || strcmp(file, "no") == 0)
 		return 0;
 	*out = strdup(file);
