@@ -75,7 +75,7 @@ static bool is_welcome(struct dgram *d, unsigned i)
 		return true;
 	port_drop_rx(&d->port, VMTAP_DROP_REFUSED, 1);
 	sock_say(
-		&d->port, VMTAP_LOG_WARNING,
+		&d->port, &d->infos, VMTAP_LOG_WARNING,
 		"dropped a frame from %s, which is not the remote address; any-source=on takes them",
 		sock_addr_text(&from, text));
 	return false;

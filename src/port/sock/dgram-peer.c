@@ -120,12 +120,12 @@ static void tell(struct dgram *d, int ret)
 
 	sock_addr_text(&d->sockets.remote, text);
 	if (ret == 0 && d->peer.told)
-		sock_say(&d->port, VMTAP_LOG_INFO, "%s is there", text);
+		sock_say(&d->port, &d->infos, VMTAP_LOG_INFO, "%s is there", text);
 	else if (ret == -EPERM && !d->peer.told)
-		sock_say(&d->port, VMTAP_LOG_WARNING,
+		sock_say(&d->port, &d->infos, VMTAP_LOG_WARNING,
 			 "%s takes frames from another sender only; ours are dropped", text);
 	else if (ret < 0 && !d->peer.told)
-		sock_say(&d->port, VMTAP_LOG_INFO,
+		sock_say(&d->port, &d->infos, VMTAP_LOG_INFO,
 			 "%s is not there (%s); frames for it are dropped", text, strerror(-ret));
 	d->peer.told = ret < 0;
 }

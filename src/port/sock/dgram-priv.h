@@ -105,6 +105,7 @@ struct dgram_peer {
 /**
  * struct dgram - A dgram port
  * @object:  what errors name
+ * @infos:   limits lines about the peer coming and going
  * @watch:   of sockets.fd
  * @in, @out: events that it waits for
  * @running: frames are being offered right now
@@ -112,6 +113,7 @@ struct dgram_peer {
 struct dgram {
 	struct port port;
 	char object[80];
+	struct log_limit infos;
 	enum dgram_kind kind;
 	bool any_source;
 	struct dgram_sockets sockets;

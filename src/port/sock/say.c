@@ -5,13 +5,14 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-void sock_say(struct port *p, enum vmtap_log_level level, const char *fmt, ...)
+void sock_say(struct port *p, struct log_limit *infos, enum vmtap_log_level level, const char *fmt,
+	      ...)
 {
 	unsigned suppressed;
 	char text[500];
 	va_list ap;
 
-	if (!log_allow(&p->limit, &suppressed))
+	if (!log_allow(level < VMTAP_LOG_INFO ? &p->limit : infos, &suppressed))
 		return;
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);

@@ -5,8 +5,9 @@
 
 #include "net/port.h"
 
-/** sock_say() - Log one line about @p, unless there were too many lately. */
-void sock_say(struct port *p, enum vmtap_log_level level, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+/** sock_say() - Log one line about @p, unless there were too many of its level lately. @infos limits
+ *  the life cycle's, so that they do not hide what is wrong. */
+void sock_say(struct port *p, struct log_limit *infos, enum vmtap_log_level level, const char *fmt,
+	      ...) __attribute__((format(printf, 4, 5)));
 
 #endif

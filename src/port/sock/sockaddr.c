@@ -7,6 +7,7 @@
 #include <net/if.h>
 #include <netdb.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -49,6 +50,17 @@ static int lookup_error(const struct sock_spec *spec, int code, const char *obje
 	return -number;
 }
 
+/* getaddrinfo() would take 65537 for 1. */
+static int check_port(const struct sock_spec *spec, const char *object, struct vmtap_error *err)
+{
+	size_t digits = strspn(spec->port, "0123456789");
+
+	if (spec->port[digits] || (digits < 6 && atol(spec->port) <= UINT16_MAX))
+		return 0;
+	return error_set(err, EINVAL, object, "read its options",
+			 "port %s: a port number is at most %d", spec->port, UINT16_MAX);
+}
+
 static int resolve_inet(const struct sock_spec *spec, int type, bool listen,
 			struct sock_addrs *addrs, const char *object, struct vmtap_error *err)
 {
@@ -57,6 +69,8 @@ static int resolve_inet(const struct sock_spec *spec, int type, bool listen,
 	struct addrinfo *list, *at;
 	int code;
 
+	if (check_port(spec, object, err) < 0)
+		return -EINVAL;
 	if (listen)
 		hints.ai_flags |= AI_PASSIVE;
 	if (spec->numeric)

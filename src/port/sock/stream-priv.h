@@ -43,6 +43,7 @@ struct stream_tx {
 /**
  * struct stream - A stream port
  * @object:     what errors name
+ * @infos:      limits lines about peers that come and go
  * @fd:         the connection, or what is to become one; -1
  * @listen_fd:  -1 when connecting
  * @connecting: @fd waits for the peer's answer
@@ -57,6 +58,7 @@ struct stream_tx {
 struct stream {
 	struct port port;
 	char object[80];
+	struct log_limit infos;
 	bool server, keep_alive, mptcp, inherited;
 	uint64_t reconnect_ns;
 	struct sock_addrs addrs;

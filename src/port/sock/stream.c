@@ -72,7 +72,7 @@ static int established(struct stream *s)
 		return ret;
 	}
 	peer_text(s, who, sizeof(who));
-	sock_say(&s->port, VMTAP_LOG_INFO, "connected to %s", who);
+	sock_say(&s->port, &s->infos, VMTAP_LOG_INFO, "connected to %s", who);
 	s->told = false;
 	s->next_addr = 0;
 	port_set_state(&s->port, VMTAP_PORT_UP);
@@ -98,7 +98,7 @@ void stream_lost(struct stream *s, int code, const char *why)
 	const bool again = s->server || s->reconnect_ns;
 
 	if (again)
-		sock_say(&s->port, code == EPROTO ? VMTAP_LOG_WARNING : VMTAP_LOG_INFO,
+		sock_say(&s->port, &s->infos, code == EPROTO ? VMTAP_LOG_WARNING : VMTAP_LOG_INFO,
 			 "disconnected: %s; waiting for %s", why,
 			 s->server ? "the next peer" : "the peer");
 	stream_io_end(s);
@@ -133,7 +133,7 @@ static void listen_ready(struct loop_watch *w, uint32_t events)
 		return; /* it went before we came */
 	loop_del(loop, &s->listen_watch);
 	if (fd < 0) {
-		sock_say(&s->port, VMTAP_LOG_WARNING, "cannot accept a connection: %s",
+		sock_say(&s->port, &s->infos, VMTAP_LOG_WARNING, "cannot accept a connection: %s",
 			 strerror(errno));
 		loop_timer_set(loop, &s->timer, ACCEPT_PAUSE_NS);
 		return;
