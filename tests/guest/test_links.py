@@ -130,7 +130,8 @@ class Lab:
     def ping(self, link, version, size):
         """Packets of @size bytes, header and all, in both directions."""
         payload = size - {4: 28, 6: 48}[version]
-        ping = "ping -%d -n -q -M do -c 5 -i 0.02 -W 5 -s %d " % (version, payload)
+        # -w: until five are answered; -c alone would hardly wait for the last one.
+        ping = "ping -%d -n -q -M do -c 5 -i 0.02 -w 10 -s %d " % (version, payload)
         host = self.ns.run(ping + link.guest[version]).stdout
         guest = self.guest.ok("/bin/" + ping + link.host[version])
         for answer in host, guest:
