@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 #include "tapdev/netlink.h"
 
 #define DEFAULT_BRIDGE "br0"
+#define SNDBUF_MIN 4
 
 static const char *const not_with_fd[] = {
 	"ifname", "script", "downscript", "vnet_hdr", "helper",	      "br",
@@ -83,15 +85,28 @@ static int parse_id(const struct conf *c, const char *key, int64_t *id, struct v
 	return -EINVAL;
 }
 
+/* The kernel's limit is an int; its highest means none, as for QEMU. Below 4 a device that was full
+ * once never polls as writable again: its half must exceed 1. */
+static int sndbuf(const struct conf *c)
+{
+	int64_t bytes = conf_int(c, "sndbuf", 0);
+
+	if (bytes > INT_MAX)
+		return INT_MAX;
+	return bytes && bytes < SNDBUF_MIN ? SNDBUF_MIN : (int)bytes;
+}
+
 static int check_vhost(const struct conf *c, struct tap_opts *o, struct vmtap_error *err)
 {
 	const char *must = conf_has(c, "vhostfd")	       ? "vhostfd"
 			   : conf_has(c, "vhostfds")	       ? "vhostfds"
 			   : conf_bool(c, "vhostforce", false) ? "vhostforce=on"
 							       : NULL;
+	bool off = conf_has(c, "vhost") && !conf_bool(c, "vhost", false);
 
-	if (must && conf_has(c, "vhost") && !conf_bool(c, "vhost", false) &&
-	    strncmp(must, "vhostfd", 7) == 0)
+	if (off && must && strcmp(must, "vhostforce=on") == 0)
+		must = NULL;
+	if (must && off)
 		return error_set(err, EINVAL, conf_object(c), "parse the options",
 				 "%s: not together with vhost=off", must);
 	if (must) {
@@ -154,7 +169,7 @@ int tap_opts_init(struct tap_opts *o, const struct conf *c, struct vmtap_error *
 		.persist = onoff(c, "persist"),
 		.up = onoff(c, "up"),
 		.has_sndbuf = conf_has(c, "sndbuf"),
-		.sndbuf = (int)conf_int(c, "sndbuf", 0),
+		.sndbuf = sndbuf(c),
 		.mtu = (unsigned)conf_int(c, "mtu", 0),
 		.queues = (unsigned)conf_int(c, "queues", 1),
 		.script_timeout_ms = (unsigned)conf_int(c, "script-timeout-ms", 60000),
@@ -189,7 +204,7 @@ int bridge_opts_init(struct tap_opts *o, const struct conf *c, struct vmtap_erro
 	*o = (struct tap_opts) {
 		.source = TAP_FROM_HELPER,
 		.has_sndbuf = conf_has(c, "sndbuf"),
-		.sndbuf = (int)conf_int(c, "sndbuf", 0),
+		.sndbuf = sndbuf(c),
 		.queues = (unsigned)conf_int(c, "queues", 1),
 		.helper_timeout_ms = (unsigned)conf_int(c, "helper-timeout-ms", 10000),
 		.owner = -1,
