@@ -53,20 +53,34 @@ _vmtap_types() {
 	_vmtap_reply "$word" "${words[@]}"
 }
 
+# The command of exec: a program, then files.
+_vmtap_command() {
+	local word=$1 first=$2 found
+
+	if $first; then
+		mapfile -t found < <(compgen -c -- "$word")
+	else
+		mapfile -t found < <(compgen -f -- "$word")
+		compopt -o filenames
+	fi
+	_vmtap_reply "$word" "${found[@]}"
+}
+
 _vmtap() {
 	local line=${COMP_LINE:0:COMP_POINT}
 	local word=${line##*[[:blank:]]}
-	local words i command='' ports=0 program=${COMP_WORDS[0]}
+	local words i command='' args=0 options=true program=${COMP_WORDS[0]}
 
 	COMPREPLY=()
 	read -ra words <<<"${line%"$word"}"
 	for ((i = 1; i < ${#words[@]}; i++)); do
-		case ${words[i]} in
-		--log-format | --stats | --engine) ((i++)) ;; # and its value
-		-*) ;;
+		case $options${words[i]} in
+		true--) options=false ;;
+		true--log-format | true--stats | true--engine) ((i++)) ;; # and its value
+		true-*) ;;
 		*)
 			if [[ $command ]]; then
-				((++ports))
+				((++args))
 			else
 				command=${words[i]}
 			fi
@@ -81,19 +95,27 @@ _vmtap() {
 		esac
 		return
 	fi
-	case $word in
-	--log-format=*) _vmtap_reply "$word" --log-format={text,json} ;;
-	--engine=*) _vmtap_reply "$word" --engine={auto,io_uring,plain} ;;
-	-*)
-		_vmtap_reply "$word" --verbose --quiet --log-format= --stats= --engine= --help --version
+	case $options$word in
+	true--log-format=*) _vmtap_reply "$word" --log-format={text,json} ;;
+	true--engine=*) _vmtap_reply "$word" --engine={auto,io_uring,plain} ;;
+	true-*)
+		_vmtap_reply "$word" --verbose --quiet --log-format= --stats= --engine= --wait --yes --json \
+			--help --version
 		[[ ${#COMPREPLY[@]} != 1 || ${COMPREPLY[0]} != *= ]] || compopt -o nospace
 		;;
 	*)
 		case $command in
-		'') _vmtap_reply "$word" connect check help ;;
-		connect) ((ports >= 2)) || _vmtap_port "$program" "$word" ;;
+		'') _vmtap_reply "$word" connect check exec list reap help ;;
+		connect) ((args >= 2)) || _vmtap_port "$program" "$word" ;;
 		check) _vmtap_port "$program" "$word" ;;
-		help) ((ports >= 1)) || _vmtap_types "$program" "$word" ;;
+		exec)
+			case $args in
+			0) _vmtap_port "$program" "$word" ;;
+			1) _vmtap_command "$word" true ;;
+			*) _vmtap_command "$word" false ;;
+			esac
+			;;
+		help) ((args >= 1)) || _vmtap_types "$program" "$word" ;;
 		esac
 		;;
 	esac

@@ -27,7 +27,7 @@ LAYERS = {
     "loop": "base",
     "conf": "base",
     "tapdev": "base",
-    "host": "base tapdev",
+    "host": "base conf tapdev",
     "net": "base loop",
     "port/*": "base loop conf tapdev net",
     "api": "base loop conf host net port/*",

@@ -16,8 +16,8 @@ import pytest
 @pytest.fixture(scope="module")
 def commands(vmtap):
     """As --help lists them."""
-    found = re.findall(r"^(?:usage:| {6}) vmtap (?:\[OPTION\]\.\.\. )?(\w+)", vmtap("--help"), re.M)
-    assert {"connect", "check", "help"} <= set(found)
+    found = re.findall(r"^(?:usage:| {6}) vmtap (?:\[[^]]+\](?:\.\.\.)? )?(\w+)", vmtap("--help"), re.M)
+    assert {"connect", "check", "exec", "list", "help"} <= set(found)
     return found
 
 
@@ -124,6 +124,16 @@ def test_bash_offers_no_third_port(bash):
 def test_bash_offers_nothing_where_nothing_is_known(bash):
     for line in "vmtap connect nonesuch,", "vmtap connect tap,nonesuch=", "vmtap nonesuch ", "vmtap connect tap,mac=":
         assert bash(line)[0] == [], line
+
+
+def test_bash_offers_a_port_and_then_a_program_for_exec(bash):
+    assert bash("vmtap exec --wait ta") == (["tap,"], {"nospace"})
+    for line in "vmtap exec tap ", "vmtap exec --wait tap -- ":
+        offered, asked = bash(line + "basena")
+        assert ("basename" in offered, asked) == (True, set())
+    assert sorted(bash("vmtap exec tap -- sh u")[0]) == ["up two.sh", "up.sh"]
+    # Behind "--" nothing is an option of vmtap.
+    assert bash("vmtap exec tap -- sh --vers") == ([], {"filenames"})
 
 
 def test_bash_offers_types_for_help(bash, types):
@@ -240,6 +250,13 @@ def test_zsh_offers_files(zsh):
 def test_zsh_offers_nothing_where_nothing_is_known(zsh):
     lines = ["vmtap connect tap null ", "vmtap connect nonesuch,", "vmtap connect tap,mac=", "vmtap help tap "]
     assert zsh(*lines) == [([], line) for line in lines]
+
+
+def test_zsh_offers_a_port_and_then_a_program_for_exec(zsh):
+    port, program, option = zsh("vmtap exec --wait ta", "vmtap exec tap,ifname=vm0 -- basenam", "vmtap exec tap -- sh do")
+    assert port == (["tap,"], "vmtap exec --wait tap,")
+    assert "basename" in program[0]
+    assert "down.sh" in option[0]
 
 
 def test_zsh_offers_types_for_help(zsh, types):
