@@ -88,11 +88,29 @@ static void print_key(FILE *out, const struct vmtap_key_info *k)
 	wrap(out, text, KEY_COLUMN);
 }
 
+/* Paragraphs may be one long line; examples are kept as they are. */
+static void print_help(FILE *out, const char *help)
+{
+	char line[2048];
+
+	while (*help) {
+		size_t len = strcspn(help, "\n");
+
+		snprintf(line, sizeof(line), "%.*s", (int)len, help);
+		if (len > WIDTH && line[0] != ' ')
+			wrap(out, line, 0);
+		else
+			fprintf(out, "%s\n", line);
+		help += len + (help[len] == '\n');
+	}
+	fputc('\n', out);
+}
+
 static void print_type(FILE *out, const struct vmtap_type_info *type)
 {
 	fprintf(out, "%s - %s\n\n", type->name, type->summary);
 	if (type->help[0])
-		fprintf(out, "%s\n", type->help);
+		print_help(out, type->help);
 	fprintf(out, "  Keys:\n");
 	for (unsigned i = 0; i < type->key_cnt; i++)
 		print_key(out, &type->keys[i]);
