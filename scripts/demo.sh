@@ -55,10 +55,11 @@ seconds() { printf '%d.%d s' $(($1 / 1000)) $(($1 % 1000 / 100)); }
 draw() {
 	case ${LC_ALL:-${LC_CTYPE:-${LANG:-}}} in
 	*UTF-8* | *utf8*) cat ;;
-	*) sed 's/[┌┐└┘├┤┬┴┼]/+/g; s/[─]/-/g; s/[│]/|/g' ;;
+	*) sed 's/┌/+/g; s/┐/+/g; s/└/+/g; s/┘/+/g; s/├/+/g; s/┤/+/g; s/┼/+/g; s/─/-/g; s/│/|/g' ;;
 	esac
 }
 
+missing=
 current= # the step that runs: a process group
 pids=()  # what start() started: process groups, too
 names=()
@@ -86,9 +87,10 @@ clean_up() {
 }
 
 # print_step TITLE RESULT MS [NOTE]
-print_step() { printf '  %-46s %-6s %7s%s\n' "$1" "$2" "$(seconds "$3")" "${4:+   $4}"; }
+print_step() { printf '  %-46s %-7s %6s%s\n' "$1" "$2" "$(seconds "$3")" "${4:+   $4}"; }
 
-# step TITLE FUNCTION [ARGUMENT...]: run it; on failure show its log and end the demo
+# step TITLE FUNCTION [ARGUMENT...]: run it; on failure show its log and end the demo. Status 3:
+# what it needs is missing, which it says; @missing is set and the caller decides.
 step() {
 	local title=$1 t0 ms status=0
 	shift
@@ -101,6 +103,13 @@ step() {
 	wait "$current" || status=$?
 	current=
 	ms=$(($(now_ms) - t0))
+	missing=
+	if [ $status = 3 ]; then
+		missing=1
+		print_step "$title" missing $ms
+		tail -n 5 "$tmp/log"
+		return
+	fi
 	if [ $status != 0 ]; then
 		print_step "$title" FAILED $ms
 		failure "$title"
@@ -171,6 +180,7 @@ prepare() {
 	install_packages
 	[ -n "${VMTAP:-}" ] || step "build vmtap" build_vmtap
 	[ "$guest" = responder ] || step "kernel and initramfs of the guest" make_image
+	[ -z "$missing" ] || without_guest
 	enter
 }
 
@@ -191,12 +201,14 @@ install_packages() {
 		echo "demo.sh: nothing to show without these" >&2
 		exit 3
 	fi
-	if [ "$guest" = linux ] && ! have demo; then
-		echo
-		echo "  No guest without them: vmtap's built-in responder stands in for it."
-		echo
-		guest=responder
-	fi
+	[ "$guest" = responder ] || have demo || without_guest
+}
+
+without_guest() {
+	echo
+	echo "  No guest without these: vmtap's built-in responder stands in for it."
+	echo
+	guest=responder
 }
 
 build_vmtap() {

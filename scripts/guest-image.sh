@@ -26,12 +26,18 @@ usage() {
 		  --path     print the cache folder and do nothing
 
 		It needs apt's package lists, iperf3, ping, cpio and gzip.
+
+		Exit status: 0 they are there, 1 it failed, 2 wrong usage, 3 a package cannot be had.
 	EOF
 }
 
 die() {
 	echo "guest-image.sh: $*" >&2
 	exit 1
+}
+missing() {
+	echo "guest-image.sh: $*" >&2
+	exit 3
 }
 say() { echo "guest image: $*" >&2; }
 
@@ -53,7 +59,7 @@ programs="iperf3 ping"
 recipe() {
 	local p files=("$here/guest-image.sh" "$here/guest/init" "$here/guest/udhcpc.script")
 	for p in $programs; do
-		files+=("$(command -v "$p")") || die "$p is not installed; see scripts/deps.sh demo"
+		files+=("$(command -v "$p")") || missing "$p is not installed; see scripts/deps.sh demo"
 	done
 	sha256sum "${files[@]}" | cut -c1-64 | tr '\n' ' '
 }
@@ -67,7 +73,7 @@ fetch() {
 	say "fetching $1"
 	(cd "$tmp" && apt-get -q download "$1" </dev/null >log 2>&1) || {
 		cat "$tmp/log" >&2
-		die "cannot fetch $1; do the package lists need 'apt-get update'?"
+		missing "cannot fetch $1; do the package lists need 'apt-get update'?"
 	}
 	dpkg-deb -x "$tmp"/*.deb "$2" || die "cannot unpack $1"
 	rm -rf "$tmp"
@@ -88,7 +94,7 @@ make_kernel() {
 		apt-get -q update </dev/null >"$work/log" 2>&1 || cat "$work/log" >&2
 		package=$(kernel_package)
 	fi
-	[ -n "$package" ] || die "apt knows no cloud kernel; as root, run 'apt-get update'"
+	[ -n "$package" ] || missing "apt knows no cloud kernel; as root, run 'apt-get update'"
 	fetch "$package" "$work/unpacked"
 	mkdir "$dir"
 	cp "$work"/unpacked/boot/vmlinuz-* "$dir/vmlinuz"
