@@ -25,12 +25,14 @@ struct fixture {
 	struct port *port;
 	struct vmtap_error err;
 	unsigned finished; /* times that the log said so */
+	char last[128];	   /* its last line */
 };
 
 static struct fixture fix;
 
 static void log_line(void *opaque, enum vmtap_log_level level, const char *object, const char *msg)
 {
+	snprintf(fix.last, sizeof(fix.last), "%s: %s", object, msg);
 	fix.finished += level == VMTAP_LOG_INFO && strstr(msg, "generated all");
 }
 
@@ -455,6 +457,7 @@ static void a_receiver_accounts_for_a_generator(void **state)
 	link_free(link);
 	port_free(gen);
 	port_free(sink);
+	assert_string_equal(fix.last, "sink: received 5000 generated frames, 0 lost, 0 reordered");
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

@@ -319,7 +319,14 @@ static int describe(const struct port *p, char *buf, size_t size)
 
 static void close_port(struct port *p)
 {
+	const struct track *t = &of_port(p)->track;
+
 	stop(of_port(p));
+	if (t->received)
+		log_msg(p->env->log, VMTAP_LOG_INFO, p->name,
+			"received %" PRIu64 " generated frames, %" PRIu64 " lost, %" PRIu64
+			" reordered",
+			t->received, track_lost(t), t->reordered);
 }
 
 static void free_port(struct port *p)
@@ -381,8 +388,8 @@ const struct port_type null_type = {
 	.help = "Takes every frame and forgets it. With generate=on, or any key that says which "
 		"frames, it also generates them: numbered, with a time stamp, Ethernet type "
 		"0x88b5 (for local experiments). A null port that receives such frames counts "
-		"how many were lost and reordered, by source address; the figures are in its "
-		"description.\n"
+		"how many were lost and reordered, by source address, and says so when it is "
+		"closed.\n"
 		"\n"
 		"    vmtap connect null,size=1514,rate=10000 tap,ifname=vm0\n"
 		"    vmtap connect null,count=10000000 stream,server=on,path=/run/a.sock\n"
