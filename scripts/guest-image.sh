@@ -156,7 +156,7 @@ make_initrd() {
 mkdir -p "$cache"
 up_to_date() {
 	[ -z "$refresh" ] && [ -s "$cache/vmlinuz" ] && [ -s "$cache/initrd" ] &&
-		[ "$(cat "$cache/recipe" 2>/dev/null)" = "$wanted" ]
+		[ -x "$cache/busybox" ] && [ "$(cat "$cache/recipe" 2>/dev/null)" = "$wanted" ]
 }
 wanted=$(recipe)
 ! up_to_date || exit 0
@@ -172,9 +172,8 @@ work=$(mktemp -d "$cache/work.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-[ -z "$refresh" ] || rm -rf "$cache/kernel" "$cache/busybox"
-[ -s "$cache/kernel/version" ] || make_kernel
-[ -s "$cache/busybox" ] || make_busybox
+if [ -n "$refresh" ] || [ ! -s "$cache/kernel/version" ]; then make_kernel; fi
+if [ -n "$refresh" ] || [ ! -x "$cache/busybox" ]; then make_busybox; fi
 say "packing the initramfs"
 make_initrd
 echo "$wanted" >"$work/recipe"
