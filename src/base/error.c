@@ -5,12 +5,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 static void copy_text(char *to, size_t size, const char *from)
 {
 	size_t len = strnlen(from, size - 1);
 
 	memcpy(to, from, len);
 	to[len] = '\0';
+	utf8_trim(to);
 }
 
 int error_set(struct vmtap_error *err, int code, const char *object, const char *action,
@@ -26,6 +29,7 @@ int error_set(struct vmtap_error *err, int code, const char *object, const char 
 	copy_text(err->action, sizeof(err->action), action);
 	va_start(ap, fmt);
 	vsnprintf(err->reason, sizeof(err->reason), fmt, ap);
+	utf8_trim(err->reason);
 	va_end(ap);
 	return -code;
 }
@@ -43,6 +47,7 @@ void error_remedy(struct vmtap_error *err, const char *fmt, ...)
 		return;
 	va_start(ap, fmt);
 	vsnprintf(err->remedy, sizeof(err->remedy), fmt, ap);
+	utf8_trim(err->remedy);
 	va_end(ap);
 }
 
@@ -54,5 +59,6 @@ void error_object(struct vmtap_error *err, const char *fmt, ...)
 		return;
 	va_start(ap, fmt);
 	vsnprintf(err->object, sizeof(err->object), fmt, ap);
+	utf8_trim(err->object);
 	va_end(ap);
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/utf8.h"
 
 #define LIMIT_CNT 5
 #define LIMIT_NS (10 * NSEC_PER_SEC)
@@ -19,6 +20,7 @@ void log_msg(const struct log *log, enum vmtap_log_level level, const char *obje
 		return;
 	va_start(ap, fmt);
 	vsnprintf(line, sizeof(line), fmt, ap);
+	utf8_trim(line);
 	va_end(ap);
 	log->write(log->opaque, level, object ? object : "", line);
 }

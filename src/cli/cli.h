@@ -11,7 +11,7 @@
 /** Exit codes; documented in vmtap(1). */
 enum {
 	EXIT_OK = 0,	   /* ended as asked */
-	EXIT_FAILED = 1,   /* a port failed while running */
+	EXIT_FAILED = 1,   /* a port failed while running, or output could not be written */
 	EXIT_USAGE = 2,	   /* the command line is wrong */
 	EXIT_RESOURCE = 3, /* a port cannot be opened: permission, name, device, address */
 };

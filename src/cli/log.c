@@ -26,18 +26,33 @@ static void put(const char *line, size_t len)
 	(void)!write(STDERR_FILENO, line, len);
 }
 
+/* Whole, however long: a piece of an object is of no use to anybody. */
 static void put_json(json_t *object)
 {
 	char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
-	char line[LINE_SIZE];
-	int len;
+	size_t len = text ? strlen(text) : 0;
 
 	json_decref(object);
 	if (!text)
 		return;
-	len = snprintf(line, sizeof(line), "%s\n", text);
-	put(line, len < (int)sizeof(line) ? (size_t)len : sizeof(line) - 1);
+	text[len] = '\n'; /* instead of its NUL */
+	put(text, len + 1);
 	free(text);
+}
+
+/* A text that was cut to fit may have lost a part of a character, which JSON does not take. */
+static json_t *json_text(const char *text)
+{
+	json_t *j = json_string(text);
+	char *ascii = j ? NULL : strdup(text);
+
+	for (char *c = ascii; c && *c; c++)
+		if ((unsigned char)*c >= 0x80)
+			*c = '?';
+	if (ascii)
+		j = json_string(ascii);
+	free(ascii);
+	return j;
 }
 
 static json_t *json_line(enum vmtap_log_level level)
@@ -67,8 +82,8 @@ void log_line(void *opaque, enum vmtap_log_level level, const char *object, cons
 		json_t *j = json_line(level);
 
 		if (object[0])
-			json_object_set_new(j, "port", json_string(object));
-		json_object_set_new(j, "message", json_string(msg));
+			json_object_set_new(j, "port", json_text(object));
+		json_object_set_new(j, "message", json_text(msg));
 		put_json(j);
 		return;
 	}
@@ -85,11 +100,11 @@ void log_failure(const struct cli *cli, const struct vmtap_error *err)
 	if (cli->json) {
 		json_t *j = json_line(VMTAP_LOG_ERROR);
 
-		json_object_set_new(j, "object", json_string(err->object));
-		json_object_set_new(j, "action", json_string(err->action));
-		json_object_set_new(j, "reason", json_string(err->reason));
+		json_object_set_new(j, "object", json_text(err->object));
+		json_object_set_new(j, "action", json_text(err->action));
+		json_object_set_new(j, "reason", json_text(err->reason));
 		if (err->remedy[0])
-			json_object_set_new(j, "remedy", json_string(err->remedy));
+			json_object_set_new(j, "remedy", json_text(err->remedy));
 		json_object_set_new(j, "errno", json_integer(err->code));
 		put_json(j);
 		return;

@@ -39,6 +39,15 @@ static int bad_usage(const char *what, const char *value)
 	return EXIT_USAGE;
 }
 
+/* What was printed is the whole result: say so when it did not get where it should. */
+static int printed(int ret)
+{
+	if (ret != EXIT_OK || (fflush(stdout) == 0 && !ferror(stdout)))
+		return ret;
+	fprintf(stderr, "vmtap: cannot write the output: %s\n", strerror(errno));
+	return EXIT_FAILED;
+}
+
 static int parse_stats(struct cli *cli, const char *text)
 {
 	char *end;
@@ -85,7 +94,7 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 		switch (c) {
 		case 'h':
 			usage(stdout);
-			exit(EXIT_OK);
+			exit(printed(EXIT_OK));
 		case 'v':
 			if (cli->log_level < VMTAP_LOG_DEBUG)
 				cli->log_level++;
@@ -95,7 +104,7 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 			break;
 		case OPT_VERSION:
 			printf("vmtap %s\n", vmtap_version());
-			exit(EXIT_OK);
+			exit(printed(EXIT_OK));
 		case OPT_LOG_FORMAT:
 			cli->json = strcmp(optarg, "json") == 0;
 			if (!cli->json && strcmp(optarg, "text") != 0)
@@ -135,9 +144,11 @@ int exit_code_of(const struct vmtap_error *err)
 static const struct {
 	const char *name;
 	int (*run)(const struct cli *cli, int argc, char **argv);
+	bool prints; /* that is what it is for */
 } commands[] = {
-	{ "connect", cmd_connect }, { "check", cmd_check }, { "exec", cmd_exec },
-	{ "list", cmd_list },	    { "reap", cmd_reap },
+	{ "connect", cmd_connect, false }, { "check", cmd_check, true },
+	{ "exec", cmd_exec, false },	   { "list", cmd_list, true },
+	{ "reap", cmd_reap, true },
 };
 
 int main(int argc, char **argv)
@@ -161,11 +172,14 @@ int main(int argc, char **argv)
 				 NULL);
 	argc -= optind + 1;
 	argv += optind + 1;
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		if (strcmp(command, commands[i].name) == 0)
-			return commands[i].run(&cli, argc, argv);
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (strcmp(command, commands[i].name) != 0)
+			continue;
+		ret = commands[i].run(&cli, argc, argv);
+		return commands[i].prints ? printed(ret) : ret;
+	}
 	if (strcmp(command, "help") == 0)
-		return cmd_help(argc, argv);
+		return printed(cmd_help(argc, argv));
 	return bad_usage("there is no such command (connect, check, exec, list, reap, help)",
 			 command);
 }
