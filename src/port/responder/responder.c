@@ -65,7 +65,7 @@ static const struct conf_key keys[] = {
 		.name = "mac",
 		.kind = CONF_MAC,
 		.def = "52:54:00 and three bytes derived from id=, ip= and ip6=",
-		.help = "MAC address. The default is the same whenever those are the same",
+		.help = "address to answer with. The default stays the same as long as those do",
 	},
 	{ 0 },
 };
