@@ -6,6 +6,7 @@
         vm.receive()                   # what vmtap read from the TAP
 """
 
+import contextlib
 import os
 import select
 import socket
@@ -85,4 +86,5 @@ class DgramPeer(_Peer):
 
     def close(self):
         super().close()
-        os.unlink(self.local)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.local)
