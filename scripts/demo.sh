@@ -136,7 +136,10 @@ note() { echo "$*" >"$tmp/note"; }
 start() {
 	local name=$1
 	shift
-	in_background setpriv --pdeathsig KILL -- "$@" >"$tmp/$name.out" 2>"$tmp/$name.log"
+	# The shell in between looks whether the script ended before the signal was arranged.
+	# shellcheck disable=SC2016 # expanded in there
+	in_background setpriv --pdeathsig KILL -- sh -c '[ "$PPID" = "$0" ] && exec "$@"' $$ "$@" \
+		>"$tmp/$name.out" 2>"$tmp/$name.log"
 	pids+=($!)
 	names+=("$name")
 }
