@@ -9,7 +9,7 @@ Checks the sources in FOLDER (default: the project) against the table LAYERS bel
   - port types do not know each other
   - the program and the examples use the public header only
   - nothing below api/ mentions a function that the library exports
-  - jansson and libmnl are used where they belong and nowhere else
+  - a library is used where it belongs and nowhere else (table LIBRARIES)
   - the table in docs/architecture.md says the same as the one here
 
 Exit status: 0 all is well, 1 it is not, 2 wrong usage.
@@ -38,7 +38,9 @@ LAYERS = {
 # Libraries that only some folders know.
 LIBRARIES = {
     "jansson.h": "conf cli",
-    "libmnl/": "tapdev",
+    "libmnl/": "tapdev host",
+    "liburing.h": "loop",
+    "cap-ng.h": "helper",
 }
 
 PUBLIC = "vmtap/vmtap.h"
