@@ -245,12 +245,18 @@ int tap_device_reopen(struct tap *t, struct vmtap_error *err)
 
 	if (ret < 0)
 		return ret;
+	t->created = false;    /* somebody else made this one */
+	t->script_ran = false; /* and nothing has set it up */
 	ret = open_queues(t, err);
+	if (!ret)
+		ret = set_owner(t, err);
 	if (ret < 0) {
 		tap_device_close(t);
 		return ret;
 	}
 	tap_device_set_offload(t, offload);
+	if (!t->port.link_up)
+		tun_set_carrier(t->queues[0].fd, false);
 	return 0;
 }
 

@@ -35,6 +35,12 @@ void tap_swap_hdr(struct vmtap_net_hdr *hdr)
 
 /* --------------------------------------------------------------- from the TAP */
 
+/* No device any more, or it is shutting down; anything else concerns one frame. */
+static bool is_gone(int code)
+{
+	return code == EBADFD || code == ENODEV || code == EFAULT;
+}
+
 /* Read a burst. Return: whether there may be more. */
 static bool read_burst(struct tap *t, int fd)
 {
@@ -51,8 +57,10 @@ static bool read_burst(struct tap *t, int fd)
 		if (len < 0 && errno == EINTR)
 			continue;
 		if (len < 0) {
-			if (errno != EAGAIN)
+			if (is_gone(errno))
 				tap_lost(t);
+			else if (errno != EAGAIN)
+				port_drop_rx(&t->port, VMTAP_DROP_IO, 1);
 			return false;
 		}
 		if ((size_t)len < t->hdr_len)
@@ -77,13 +85,14 @@ static bool offer(struct tap *t)
 	return t->next == t->cnt;
 }
 
-static void read_turn(struct tap *t, int fd)
+/* The peer may do anything while it takes frames, also make us lose the device. */
+static void read_turn(struct tap *t, const struct tap_queue *q)
 {
 	unsigned done = 0;
 	bool more = true;
 
-	while (more && done < PORT_BUDGET && t->port.polling) {
-		more = read_burst(t, fd);
+	while (more && done < PORT_BUDGET && t->port.polling && q->fd >= 0) {
+		more = read_burst(t, q->fd);
 		done += t->cnt;
 		if (!offer(t))
 			return;
@@ -119,7 +128,7 @@ static void queue_ready(struct loop_watch *w, uint32_t events)
 	if (t->next < t->cnt || !t->port.polling) /* held: only now is it worth a system call */
 		watch(t, 0, EPOLLIN);
 	else
-		read_turn(t, q->fd);
+		read_turn(t, q);
 }
 
 static void tap_resume(struct port *p)
@@ -168,6 +177,13 @@ void tap_lost(struct tap *t)
 	port_fail(&t->port, &err);
 }
 
+/* Also while nothing is read, a device that is deleted must be noticed. The kernel then wakes those
+ * who wait for EPOLLIN or EPOLLPRI, and EPOLLPRI alone never wakes us for a frame. */
+static uint32_t queue_events(const struct tap *t)
+{
+	return EPOLLPRI | (t->port.polling && t->next == t->cnt ? EPOLLIN : 0);
+}
+
 static int watch_queues(struct tap *t)
 {
 	for (unsigned i = 0; i < t->queue_cnt; i++) {
@@ -177,7 +193,7 @@ static int watch_queues(struct tap *t)
 		q->watch.ready = queue_ready;
 		if (!q->attached)
 			continue;
-		ret = loop_add(t->port.env->loop, &q->watch, q->fd, t->port.polling ? EPOLLIN : 0);
+		ret = loop_add(t->port.env->loop, &q->watch, q->fd, queue_events(t));
 		if (ret < 0)
 			return ret;
 	}
@@ -192,6 +208,8 @@ static void retry_fire(struct loop_timer *timer)
 
 	if (ret == 0)
 		ret = tap_device_up(t, &err);
+	if (ret == 0)
+		ret = tap_device_keep(t, &err);
 	if (ret == 0)
 		ret = watch_queues(t);
 	if (ret < 0) {
@@ -244,12 +262,33 @@ static int tap_set_link(struct port *p, bool up, struct vmtap_error *err)
 	return ret ? error_errno(err, -ret, p->name, "set the carrier") : 0;
 }
 
+/* fd=3, fds=3:4:5 */
+static int describe_fds(const struct tap *t, char *buf, size_t size)
+{
+	size_t len = 0;
+
+	for (unsigned i = 0; i <= t->queue_cnt; i++) {
+		char *at = len < size ? buf + len : NULL;
+		size_t room = len < size ? size - len : 0;
+
+		if (i == t->queue_cnt)
+			len += (size_t)snprintf(at, room, ",ifname=%s", t->ifname);
+		else
+			len += (size_t)snprintf(at, room, "%s%d",
+						i		   ? ":"
+						: t->queue_cnt > 1 ? "fds="
+								   : "fd=",
+						t->queues[i].fd);
+	}
+	return (int)len;
+}
+
 static int tap_describe(const struct port *p, char *buf, size_t size)
 {
 	const struct tap *t = (const struct tap *)p;
 
 	if (t->opts.source == TAP_FROM_FDS)
-		return snprintf(buf, size, "fd=%d,ifname=%s", t->queues[0].fd, t->ifname);
+		return describe_fds(t, buf, size);
 	if (t->opts.source == TAP_FROM_HELPER)
 		return snprintf(buf, size, "helper=%s,br=%s,ifname=%s",
 				t->opts.helper ? t->opts.helper : helper_default(), t->opts.br,
@@ -383,18 +422,21 @@ int tap_set_queue(struct port *p, unsigned queue, bool on, struct vmtap_error *e
 	if (queue == 0 && !on)
 		return error_set(err, EINVAL, p->name, action, "the first queue always stays");
 	q = &t->queues[queue];
+	if (q->fd < 0)
+		return error_set(err, ENODEV, p->name, action, "the interface is gone");
 	if (q->attached == on)
 		return 0;
 	if (!on) /* a detached queue polls as an error */
 		loop_del(p->env->loop, &q->watch);
 	ret = tun_set_queue(q->fd, on);
-	if (ret == 0 && on && p->started)
-		ret = loop_add(p->env->loop, &q->watch, q->fd,
-			       p->polling && t->next == t->cnt ? EPOLLIN : 0);
-	if (ret < 0)
-		return error_errno(err, -ret, p->name, action);
-	q->attached = on;
-	return 0;
+	if (ret == 0)
+		q->attached = on;
+	if (q->attached && p->started) {
+		int watched = loop_add(p->env->loop, &q->watch, q->fd, queue_events(t));
+
+		ret = ret ? ret : watched;
+	}
+	return ret ? error_errno(err, -ret, p->name, action) : 0;
 }
 
 /* ----------------------------------------------------------------------- making one */
