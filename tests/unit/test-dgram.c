@@ -14,10 +14,15 @@ static int teardown_dgram(void **state)
 	return teardown(state);
 }
 
-/* A peer as QEMU is one: bound, not connected. */
+/* A peer as QEMU is one: bound, not connected. It removes what an earlier one left behind; the port
+ * has time to notice. */
 static void bind_peer(void)
 {
+	struct sockaddr_un b = unix_addr("b");
+
 	fd_close(&peer);
+	unlink(b.sun_path);
+	settle();
 	peer = unix_bound(SOCK_DGRAM, "b");
 }
 
@@ -103,29 +108,37 @@ static void understands_the_spelling_of_qemu(void **state)
 	both_ways();
 }
 
-/* Nothing tells when such a peer leaves: its successor has to be heard all the same. */
-static void exchanges_frames_with_connected_abstract_peers(void **state)
+/* Nothing tells when such a peer leaves: its successor has to be heard at once all the same. */
+static void exchanges_frames_with_abstract_peers(void **state)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX }, b = a;
 	socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(t.dir) + 1);
+	struct sockaddr *to = (struct sockaddr *)&a;
 	char spec[256];
 
 	snprintf(spec, sizeof(spec), "dgram,local=@%sa,remote=@%sb", t.dir, t.dir);
 	start_port(&dgram_type, spec);
 	snprintf(a.sun_path + 1, sizeof(a.sun_path) - 1, "%sa", t.dir);
 	snprintf(b.sun_path + 1, sizeof(b.sun_path) - 1, "%sb", t.dir);
-	for (unsigned n = 1; n <= 2; n++) {
+	for (unsigned n = 1; n <= 4; n++) {
 		fd_close(&peer);
 		peer = unix_socket(SOCK_DGRAM);
 		assert_int_equal(bind(peer, (struct sockaddr *)&b, len), 0);
-		assert_int_equal(connect(peer, (struct sockaddr *)&a, len), 0);
-		assert_int_equal(send(peer, (char[60]) { 0 }, 60, 0), 60);
+		if (n & 1)
+			assert_int_equal(connect(peer, to, len), 0);
+		assert_int_equal(sendto(peer, (char[60]) { 0 }, 60, 0, to, len), 60);
 		until(t.fake.cnt == n);
 		for (unsigned i = 0; i < 30; i++) {
 			assert_int_equal(send_one(70 + i), 1);
 			expect(70 + i);
 		}
 	}
+	while (!t.port->blocked)
+		send_sequence(0, 64, 100);
+	settle();
+	assert_int_equal(t.fake.writable, 0);
+	fd_close(&peer);
+	until(t.fake.writable == 1);
 }
 
 static void exchanges_frames_over_an_inherited_pair(void **state)
@@ -219,18 +232,38 @@ static void held_frames_stay_in_order(void **state)
 	assert_int_equal(t.port->stats.rx.frames, total);
 }
 
+/* A junction that has more to send as soon as the port is writable. */
+static struct pusher {
+	struct junction junction;
+	uint32_t number, total, max;
+} pusher;
+
+static void push(struct junction *j, struct port *p)
+{
+	while (pusher.number < pusher.total && !p->blocked) {
+		uint32_t left = pusher.total - pusher.number;
+
+		pusher.number += send_sequence(pusher.number, left < 64 ? left : 64, pusher.max);
+	}
+}
+
+static const struct junction_ops push_ops = {
+	.offer = fake_offer,
+	.writable = push,
+	.changed = fake_changed,
+	.leave = fake_leave,
+};
+
 /* Send all of a sequence to a peer that reads a few at a time. */
 static void sequence_reaches_the_peer(uint32_t total)
 {
-	const uint32_t max = 1500;
-	uint32_t number = 0, next = 0, seed = 1;
+	uint32_t next = 0, seed = 1;
 	uint8_t buf[2048];
 
+	pusher = (struct pusher) { .junction.ops = &push_ops, .total = total, .max = 1500 };
+	t.port->junction = &pusher.junction;
+	push(NULL, t.port);
 	while (next < total) {
-		unsigned cnt = total - number < 64 ? total - number : 64;
-
-		if (cnt && !t.port->blocked)
-			number += send_sequence(number, cnt, max);
 		turn();
 		seed = seed * 1664525u + 1013904223u;
 		for (unsigned i = 0; i < seed >> 26; i++) {
@@ -238,7 +271,7 @@ static void sequence_reaches_the_peer(uint32_t total)
 
 			if (n < 0)
 				break;
-			if (!seq_is(buf, (size_t)n, next, max))
+			if (!seq_is(buf, (size_t)n, next, pusher.max))
 				fail_msg("frame %u is lost or out of order", next);
 			next++;
 		}
@@ -254,6 +287,22 @@ static void full_queue_blocks_without_loss(void **state)
 {
 	bind_peer();
 	start_port(&dgram_type, ON_FILES);
+	sequence_reaches_the_peer(20000);
+}
+
+static void full_queue_of_an_abstract_peer_blocks_without_loss(void **state)
+{
+	struct sockaddr_un b = { .sun_family = AF_UNIX };
+	char spec[256];
+
+	snprintf(spec, sizeof(spec), "dgram,local={}/a,remote=@%sb", t.dir);
+	snprintf(b.sun_path + 1, sizeof(b.sun_path) - 1, "%sb", t.dir);
+	peer = unix_socket(SOCK_DGRAM);
+	assert_int_equal(
+		bind(peer, (struct sockaddr *)&b,
+		     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 2 + strlen(t.dir))),
+		0);
+	start_port(&dgram_type, spec);
 	sequence_reaches_the_peer(20000);
 }
 
@@ -284,6 +333,20 @@ static void blocked_port_is_released_when_the_peer_leaves(void **state)
 	while (!t.port->blocked)
 		send_sequence(0, 64, 100);
 	fd_close(&peer);
+	until(t.fake.writable == 1);
+	assert_int_equal(send_one(60), 1);
+	assert_int_equal(gone(), 1);
+}
+
+static void blocked_port_is_released_when_the_peers_file_goes(void **state)
+{
+	struct sockaddr_un b = unix_addr("b");
+
+	bind_peer();
+	start_port(&dgram_type, ON_FILES);
+	while (!t.port->blocked)
+		send_sequence(0, 64, 100);
+	unlink(b.sun_path);
 	until(t.fake.writable == 1);
 	assert_int_equal(send_one(60), 1);
 	assert_int_equal(gone(), 1);
@@ -374,17 +437,28 @@ static void restarted_connected_peer_is_heard(void **state)
 {
 	start_port(&dgram_type, ON_FILES);
 	for (unsigned i = 1; i <= 3; i++) {
-		struct sockaddr_un b = unix_addr("b");
-
-		fd_close(&peer);
-		unlink(b.sun_path);
-		settle(); /* notices that the file is gone */
 		connect_peer();
 		put(60);
 		until(t.fake.cnt == i);
 		assert_int_equal(send_one(60), 1);
 		expect(60);
 	}
+}
+
+/* A peer that sends without being connected can send more than its like may wait. */
+static void silent_port_takes_long_bursts(void **state)
+{
+	unsigned sent = 1;
+
+	start_port(&dgram_type, ON_FILES);
+	bind_peer();
+	put(60);
+	until(t.fake.cnt == 1);
+	for (struct sockaddr_un a = unix_addr("a"); sent < 150; sent++)
+		assert_int_equal(sendto(peer, (char[60]) { 0 }, 60, 0, (struct sockaddr *)&a,
+					sizeof(a)),
+				 60);
+	until(t.fake.cnt == sent);
 }
 
 static void successor_is_sent_to_while_the_old_peer_lives(void **state)
@@ -400,6 +474,8 @@ static void successor_is_sent_to_while_the_old_peer_lives(void **state)
 	unlink(b.sun_path);
 	bind_peer();
 	settle();
+	put(60);
+	until(t.fake.cnt == 1);
 	assert_int_equal(send_one(61), 1);
 	expect(61);
 	close(old);
@@ -443,14 +519,21 @@ static void touched_file_of_the_peer_changes_nothing(void **state)
 
 static void peer_that_talks_to_another_is_said(void **state)
 {
-	int other = unix_bound(SOCK_DGRAM, "c");
+	int other = unix_bound(SOCK_DGRAM, "c"), first, last;
 
 	bind_peer();
 	assert_int_equal(unix_connect(peer, "c"), 0);
 	start_port(&dgram_type, ON_FILES);
-	assert_int_equal(send_sequence(0, 5, 100), 5);
-	assert_int_equal(t.port->stats.tx.drops[VMTAP_DROP_REFUSED], 5);
+	first = dup(other);
+	close(first);
+	for (unsigned i = 1; i <= 50; i++) {
+		assert_int_equal(send_sequence(0, 5, 100), 5);
+		assert_int_equal(t.port->stats.tx.drops[VMTAP_DROP_REFUSED], 5 * i);
+	}
+	last = dup(other);
+	assert_int_equal(last, first); /* trying leaves no descriptor open */
 	assert_non_null(strstr(t.log, "takes frames from another sender only"));
+	close(last);
 	close(other);
 }
 
@@ -499,21 +582,24 @@ int main(void)
 		dgram_case(exchanges_frames_with_a_peer_like_qemu),
 		dgram_case(exchanges_frames_with_a_connected_peer),
 		dgram_case(understands_the_spelling_of_qemu),
-		dgram_case(exchanges_frames_with_connected_abstract_peers),
+		dgram_case(exchanges_frames_with_abstract_peers),
 		dgram_case(exchanges_frames_over_an_inherited_pair),
 		dgram_case(odd_lengths_are_dropped_and_counted),
 		dgram_case(frame_of_many_pieces_is_sent_in_its_place),
 		dgram_case(held_frames_stay_in_order),
 		dgram_case(full_queue_blocks_without_loss),
+		dgram_case(full_queue_of_an_abstract_peer_blocks_without_loss),
 		dgram_case(full_buffer_blocks_without_loss),
 		dgram_case(blocked_port_sleeps_until_the_peer_reads),
 		dgram_case(blocked_port_is_released_when_the_peer_leaves),
+		dgram_case(blocked_port_is_released_when_the_peers_file_goes),
 		dgram_case(nobody_reading_does_not_spin),
 		dgram_case(paused_port_moves_nothing_and_loses_nothing),
 		dgram_case(closing_counts_what_was_held),
 		dgram_case(frames_for_an_absent_peer_are_dropped),
 		dgram_case(restarted_peer_is_found),
 		dgram_case(restarted_connected_peer_is_heard),
+		dgram_case(silent_port_takes_long_bursts),
 		dgram_case(successor_is_sent_to_while_the_old_peer_lives),
 		dgram_case(peer_that_connects_later_is_still_reached),
 		dgram_case(touched_file_of_the_peer_changes_nothing),

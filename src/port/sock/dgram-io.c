@@ -120,6 +120,8 @@ static unsigned receive(struct dgram *d)
 	while (cnt < 0 && errno == EINTR);
 	if (cnt <= 0)
 		return 0;
+	if (d->peer.way == WAY_NONE)
+		dgram_peer_find(d); /* whoever sends gets a longer queue */
 	sift(d, (unsigned)cnt);
 	return (unsigned)cnt;
 }
@@ -228,14 +230,20 @@ static int send_msgs(struct dgram *d, unsigned cnt)
 	return ret < 0 ? -errno : ret;
 }
 
-/* Ask to be told when there is room. */
-static int wait_for_room(struct dgram *d)
+/* Ask to be told when there is room. Return: whether to wait; else there may be another way. */
+static bool wait_for_room(struct dgram *d, bool *tried)
 {
-	if (d->peer.way == WAY_OWN)
-		return dgram_peer_wait(d);
+	/* the buffer of the bound socket is full, unless the peer is not the connected one that it was */
+	if (d->kind == DGRAM_UNIX && d->peer.way == WAY_NAMED && !*tried) {
+		*tried = true;
+		dgram_peer_lost(d);
+		return false;
+	}
+	if (d->peer.way == WAY_OWN && dgram_peer_wait(d) == 0)
+		return true;
 	d->out = true;
 	update_watch(d);
-	return 0;
+	return true;
 }
 
 void dgram_writable(struct dgram *d)
@@ -289,28 +297,42 @@ static bool concerns_all(int code)
 	return cause_of(code) == VMTAP_DROP_PEER_GONE || code == EPERM || code == EACCES;
 }
 
+/* Send some. Return: frames sent, @full: no more for now; -errno: what befell the first. */
+static int send_some(struct dgram *d, const struct vmtap_frame *frames, unsigned cnt, bool *full)
+{
+	unsigned n;
+	int ret;
+
+	if (d->peer.way == WAY_NONE) {
+		ret = dgram_peer_find(d);
+		if (ret < 0)
+			return ret;
+	}
+	n = gather(d, frames, cnt);
+	ret = send_msgs(d, n);
+	if (ret == -EAGAIN)
+		ret = 0;
+	*full = ret >= 0 && (unsigned)ret < n;
+	return ret;
+}
+
 unsigned dgram_send(struct port *p, const struct vmtap_frame *frames, unsigned cnt)
 {
 	struct dgram *d = dgram_of(p);
-	bool tried = false;
+	bool tried = false, full = false;
 	unsigned done = 0;
 
 	while (done < cnt) {
-		unsigned n, lost = 1;
-		int ret = d->peer.way == WAY_NONE ? dgram_peer_find(d) : 0;
+		int ret = send_some(d, frames + done, cnt - done, &full);
+		unsigned lost = 1;
 
-		if (ret == 0) {
-			n = gather(d, frames + done, cnt - done);
-			ret = send_msgs(d, n);
-			if (ret >= 0)
-				done += (unsigned)ret;
-			if (ret == -EAGAIN || (ret >= 0 && (unsigned)ret < n)) {
-				if (wait_for_room(d) == 0)
-					return done;
-				ret = -ENOBUFS;
-			}
+		if (ret >= 0) {
+			done += (unsigned)ret;
+			if (full && wait_for_room(d, &tried))
+				break;
+			continue;
 		}
-		if (ret >= 0 || try_again(d, -ret, &tried))
+		if (try_again(d, -ret, &tried))
 			continue;
 		if (concerns_all(-ret))
 			lost = cnt - done;

@@ -75,7 +75,7 @@ struct dgram_tx {
  * enum dgram_way - How frames get to the peer; see dgram-peer.c
  * @WAY_NONE:  not at the moment
  * @WAY_NAMED: by the bound socket, each with the remote address
- * @WAY_OWN:   by a second socket that is connected
+ * @WAY_OWN:   by a second socket, which is connected
  * @WAY_BOUND: by the bound socket, which is connected
  */
 enum dgram_way {

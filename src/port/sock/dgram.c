@@ -25,6 +25,8 @@ static int dgram_start(struct port *p, struct vmtap_error *err)
 
 	if (ret < 0)
 		return error_errno(err, -ret, d->object, "watch its socket");
+	if (d->kind == DGRAM_UNIX)
+		dgram_peer_find(d);
 	port_set_state(p, VMTAP_PORT_UP);
 	return 0;
 }
