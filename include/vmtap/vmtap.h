@@ -250,7 +250,7 @@ int vmtap_fd(const struct vmtap *v);
  *
  * Handles a bounded amount of work and returns; when more is left, vmtap_fd()
  * stays readable.
- * Return: 0, or -EINTR when a signal ended the wait.
+ * Return: 0; -EINTR: a signal ended the wait; -EBUSY: called from a callback.
  */
 int vmtap_dispatch(struct vmtap *v, int timeout_ms);
 
@@ -400,7 +400,7 @@ struct vmtap_app_ops {
 };
 
 /** vmtap_app_new() - Make a port that the application implements.
- *  @name may be NULL; @ops is borrowed and must outlive the port. */
+ *  @name may be NULL; @ops is copied. */
 struct vmtap_port *vmtap_app_new(struct vmtap *v, const char *name, const struct vmtap_app_ops *ops,
 				 void *opaque, struct vmtap_error *err);
 
@@ -463,6 +463,7 @@ enum vmtap_owner_state {
  * struct vmtap_iface - A TAP or macvtap of this network namespace
  * @bridge:  the bridge, or for a macvtap the parent, that it belongs to; "" for none
  * @kind:    "tap" or "macvtap"
+ * @queues:  that are open; of a macvtap those of its @holder, 0 when there is none that we may see
  * @uid, @gid: who may attach to it; -1: nobody in particular
  * @owner_*: from the tag that vmtap leaves in the interface's alias: who made it (user and
  *           program), the process, when (seconds since 1970)
@@ -524,7 +525,9 @@ struct vmtap_finding {
 
 /**
  * vmtap_doctor() - Check why VM networking does not work here
- * @target: a bridge's name, a port's description ("tap,ifname=vm0,br=br0"), or NULL: the host
+ * @target: a bridge's name (or a TAP's or macvtap's), a port's description
+ *          ("tap,ifname=vm0,br=br0"), or NULL: the host. "pid:1234": a running VMM, and
+ *          "cmdline:qemu-system-x86_64 ...": a VMM's command line; is the memory shared?
  *
  * Changes nothing.
  * Return: the worst severity found (enum vmtap_severity), or -errno and @err.

@@ -49,7 +49,8 @@ struct vmtap_port {
 	struct port *port;
 	unsigned refs;
 	bool closing;
-	const struct vmtap_app_ops *app_ops; /* NULL: not an application port */
+	const struct vmtap_app_ops *app_ops; /* @app; NULL: not an application port */
+	struct vmtap_app_ops app;	     /* a copy; what an older caller does not know is zero */
 	void *app_opaque;
 };
 

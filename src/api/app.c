@@ -3,6 +3,7 @@
 #include "port/app/app.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,6 +72,12 @@ struct vmtap_port *vmtap_app_new(struct vmtap *v, const char *name, const struct
 	struct port *port;
 	char made_up[32];
 
+	if (ops->size < offsetof(struct vmtap_app_ops, frames)) {
+		error_set(err, EINVAL, name ? name : "app", "make an application port",
+			  "ops->size is %zu", ops->size);
+		error_remedy(err, "set it to sizeof(struct vmtap_app_ops)");
+		return NULL;
+	}
 	if (ops->hdr_len != 0 && ops->hdr_len != 10 && ops->hdr_len != 12) {
 		error_set(err, EINVAL, name ? name : "app", "make an application port",
 			  "a header of %u bytes does not exist", ops->hdr_len);
@@ -92,7 +99,8 @@ struct vmtap_port *vmtap_app_new(struct vmtap *v, const char *name, const struct
 		return NULL;
 	}
 	h->port = port;
-	h->app_ops = ops;
+	memcpy(&h->app, ops, ops->size < sizeof(h->app) ? ops->size : sizeof(h->app));
+	h->app_ops = &h->app;
 	h->app_opaque = opaque;
 	return h;
 }

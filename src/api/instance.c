@@ -263,5 +263,7 @@ int vmtap_fd(const struct vmtap *v)
 
 int vmtap_dispatch(struct vmtap *v, int timeout_ms)
 {
+	if (v->depth)
+		return -EBUSY;
 	return loop_dispatch(v->loop, timeout_ms);
 }
