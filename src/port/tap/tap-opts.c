@@ -18,7 +18,7 @@
 #include "tapdev/netlink.h"
 
 #define DEFAULT_BRIDGE "br0"
-#define SNDBUF_MIN 4
+#define SNDBUF_MIN 6
 
 static const char *const not_with_fd[] = {
 	"ifname", "script", "downscript", "vnet_hdr", "helper",	      "br",
@@ -85,8 +85,9 @@ static int parse_id(const struct conf *c, const char *key, int64_t *id, struct v
 	return -EINVAL;
 }
 
-/* The kernel's limit is an int; its highest means none, as for QEMU. Below 4 a device that was full
- * once never polls as writable again: its half must exceed 1. */
+/* The kernel's limit is an int; its highest means none, as for QEMU. Below 6 a device that was full
+ * once never wakes who waits for room: the kernel looks whether less than half is used while 2
+ * bytes still count. */
 static int sndbuf(const struct conf *c)
 {
 	int64_t bytes = conf_int(c, "sndbuf", 0);
