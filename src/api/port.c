@@ -108,9 +108,11 @@ struct vmtap_port *vmtap_port_ref(struct vmtap_port *h)
 
 void vmtap_port_unref(struct vmtap_port *h)
 {
-	if (!h || --h->refs)
+	if (!h)
 		return;
-	h->closing = true;
+	if (h->refs == 1)
+		vmtap_port_shutdown(h);
+	h->refs--;
 	reap_soon(h->v);
 }
 
