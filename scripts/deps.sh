@@ -32,7 +32,8 @@ guest="qemu-system-x86 iproute2 iputils-ping iperf3 cpio python3-minimal"
 
 packages() {
 	case $1 in
-	build) echo gcc libc6-dev make meson ninja-build pkg-config libmnl-dev libjansson-dev liburing-dev ;;
+	build) echo gcc libc6-dev make meson ninja-build pkg-config libmnl-dev libjansson-dev liburing-dev \
+		libcap-ng-dev libcap2-bin ;;
 	test) echo "$guest" clang libclang-rt-14-dev clang-format libcmocka-dev python3-pytest python3-scapy \
 		ethtool tcpdump socat nftables liblwip-dev scdoc g++ zsh ;;
 	demo) echo "$guest" ;;

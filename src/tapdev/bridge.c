@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/* Interfaces and bridges through ioctls: one a function, no policy, no texts. */
+#include "tapdev/bridge.h"
+
+#include <errno.h>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
+#include <net/if_arp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+/* @ifname goes in; the answer, and the name the kernel found, come out in @ifr. */
+static int ask(int sock, unsigned long request, const char *ifname, struct ifreq *ifr)
+{
+	int len = snprintf(ifr->ifr_name, sizeof(ifr->ifr_name), "%s", ifname);
+
+	if (len < 0 || (size_t)len >= sizeof(ifr->ifr_name))
+		return -ENAMETOOLONG;
+	return ioctl(sock, request, ifr) < 0 ? -errno : 0;
+}
+
+int netif_index(int sock, const char *ifname)
+{
+	struct ifreq ifr = { 0 };
+	int ret = ask(sock, SIOCGIFINDEX, ifname, &ifr);
+
+	return ret < 0 ? ret : ifr.ifr_ifindex;
+}
+
+int netif_name(int sock, int ifindex, char ifname[IFNAMSIZ])
+{
+	struct ifreq ifr = { .ifr_ifindex = ifindex };
+
+	if (ioctl(sock, SIOCGIFNAME, &ifr) < 0)
+		return -errno;
+	memcpy(ifname, ifr.ifr_name, IFNAMSIZ);
+	ifname[IFNAMSIZ - 1] = '\0';
+	return 0;
+}
+
+int netif_mtu(int sock, const char *ifname)
+{
+	struct ifreq ifr = { 0 };
+	int ret = ask(sock, SIOCGIFMTU, ifname, &ifr);
+
+	return ret < 0 ? ret : ifr.ifr_mtu;
+}
+
+int netif_set_mtu(int sock, const char *ifname, int mtu)
+{
+	struct ifreq ifr = { .ifr_mtu = mtu };
+
+	return ask(sock, SIOCSIFMTU, ifname, &ifr);
+}
+
+int netif_mac(int sock, const char *ifname, uint8_t mac[6])
+{
+	struct ifreq ifr = { 0 };
+	int ret = ask(sock, SIOCGIFHWADDR, ifname, &ifr);
+
+	memcpy(mac, ifr.ifr_hwaddr.sa_data, 6);
+	return ret;
+}
+
+int netif_set_mac(int sock, const char *ifname, const uint8_t mac[6])
+{
+	struct ifreq ifr = { .ifr_hwaddr.sa_family = ARPHRD_ETHER };
+
+	memcpy(ifr.ifr_hwaddr.sa_data, mac, 6);
+	return ask(sock, SIOCSIFHWADDR, ifname, &ifr);
+}
+
+int netif_set_up(int sock, const char *ifname)
+{
+	struct ifreq ifr = { 0 };
+	int ret = ask(sock, SIOCGIFFLAGS, ifname, &ifr);
+
+	if (ret < 0)
+		return ret;
+	ifr.ifr_flags |= IFF_UP;
+	return ask(sock, SIOCSIFFLAGS, ifname, &ifr);
+}
+
+int netif_rename(int sock, const char *from, const char *to)
+{
+	struct ifreq ifr = { 0 };
+
+	snprintf(ifr.ifr_newname, sizeof(ifr.ifr_newname), "%s", to);
+	return ask(sock, SIOCSIFNAME, from, &ifr);
+}
+
+bool bridge_is(int sock, const char *ifname)
+{
+	struct ethtool_drvinfo info = { .cmd = ETHTOOL_GDRVINFO };
+	struct ifreq ifr = { .ifr_data = (char *)&info };
+
+	return ask(sock, SIOCETHTOOL, ifname, &ifr) == 0 && strcmp(info.driver, "bridge") == 0;
+}
+
+int bridge_add(int sock, const char *bridge, int ifindex)
+{
+	struct ifreq ifr = { .ifr_ifindex = ifindex };
+
+	return ask(sock, SIOCBRADDIF, bridge, &ifr);
+}
