@@ -199,21 +199,20 @@ int vmtap_port_set_link(struct vmtap_port *h, bool up, struct vmtap_error *err)
 
 const char *vmtap_port_ifname(const struct vmtap_port *h)
 {
-	return h->port->ops == &tap_ops ? tap_ifname(h->port) : NULL;
+	return tap_is(h->port) ? tap_ifname(h->port) : NULL;
 }
 
 static int not_tap(const struct vmtap_port *h, const char *action, struct vmtap_error *err)
 {
-	if (h->port->ops == &tap_ops && !h->port->closed && !h->closing)
+	if (tap_is(h->port) && !h->port->closed && !h->closing)
 		return 0;
 	return error_set(err, EOPNOTSUPP, h->port->name, action, "%s",
-			 h->port->ops == &tap_ops ? "the port is closed"
-						  : "the port has no TAP behind it");
+			 tap_is(h->port) ? "the port is closed" : "the port has no TAP behind it");
 }
 
 static bool probe(const struct vmtap_port *h, unsigned cap)
 {
-	return h->port->ops == &tap_ops && (tap_caps(h->port) & cap) == cap;
+	return tap_is(h->port) && (tap_caps(h->port) & cap) == cap;
 }
 
 bool vmtap_port_has_vnet_hdr(const struct vmtap_port *h)
@@ -239,7 +238,7 @@ bool vmtap_port_has_uso(const struct vmtap_port *h)
 
 int vmtap_port_use_vnet_hdr(struct vmtap_port *h, bool on, struct vmtap_error *err)
 {
-	if (h->port->ops != &tap_ops && !on)
+	if (!tap_is(h->port) && !on)
 		return 0;
 	if (on == vmtap_port_has_vnet_hdr(h))
 		return 0;

@@ -14,12 +14,8 @@
 #include "port/tap/tap.h"
 
 static const struct port_type *const types[] = {
-	&tap_type,
-	&bridge_type,
-	&stream_type,
-	&dgram_type,
-	&responder_type,
-	&null_type,
+	&tap_type,   &bridge_type,    &macvtap_type, &stream_type,
+	&dgram_type, &responder_type, &null_type,
 };
 
 #define TYPE_CNT (sizeof(types) / sizeof(types[0]))

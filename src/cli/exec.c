@@ -10,10 +10,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
+#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -46,9 +47,20 @@ static int fail(const struct cli *cli, int code, const char *object, const char 
 	return code == EINVAL ? EXIT_USAGE : EXIT_RESOURCE;
 }
 
-/* An address for the guest: locally known to be nobody's, and the same at each start of this guest
+/* Of a macvtap, the guest uses the interface's own address. */
+static void macvtap_mac(int fd, char mac[18])
+{
+	struct ifreq ifr = { 0 };
+	unsigned char *m = (unsigned char *)ifr.ifr_hwaddr.sa_data;
+
+	if (ioctl(fd, SIOCGIFHWADDR, &ifr) < 0)
+		ifr = (struct ifreq) { 0 };
+	snprintf(mac, 18, "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+}
+
+/* Of a TAP, one beside it: locally known to be nobody's, and the same at each start of this guest
  * on this machine (FNV-1a of the machine's id and the interface's name). */
-static void guest_mac(const char *ifname, char mac[18])
+static void tap_guest_mac(const char *ifname, char mac[18])
 {
 	char id[64] = "";
 	int fd = open("/etc/machine-id", O_RDONLY | O_CLOEXEC);
@@ -122,7 +134,10 @@ static int prepare(const struct cli *cli, struct vmtap_port *port, char **comman
 		ret = open_vhost(cli, h);
 	snprintf(h->fd, sizeof(h->fd), "%d", h->tap_fds[0]);
 	join(h->fds, sizeof(h->fds), h->tap_fds, h->queues);
-	guest_mac(h->ifname, h->mac);
+	if (strcmp(vmtap_port_type(port), "macvtap") == 0)
+		macvtap_mac(h->tap_fds[0], h->mac);
+	else
+		tap_guest_mac(h->ifname, h->mac);
 	return ret;
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "host/host.h"
+#include "tapdev/macvtap.h"
 #include "tapdev/netlink.h"
 #include "tapdev/owner.h"
 
@@ -40,11 +41,41 @@ static int collect(void *ctx, const struct nl_link *link)
 	return 0;
 }
 
-/* Texts that an iface's pointers point to. */
+/* Texts that an iface's pointers point to. @unseen: whether somebody has it open cannot be told. */
 struct texts {
 	char bridge[IFNAMSIZ], holder[64];
 	struct owner owner;
+	int unseen;
 };
+
+/* A TAP's descriptors name it; of a macvtap, all that is to be seen is who has its device open. */
+static void find_holder(const struct nl_link *link, struct vmtap_iface *i, struct texts *t)
+{
+	dev_t dev;
+
+	i->holder = t->holder;
+	if (strcmp(link->kind, "tun") == 0) {
+		i->holder_pid = owner_find_holder(link->name, t->holder);
+		return;
+	}
+	t->unseen = macvtap_device(link, &dev);
+	if (t->unseen == 0)
+		i->holder_pid = owner_find_opener(dev, t->holder, &i->queues);
+}
+
+/* The kernel counts at the interface: a TAP receives what the guest sends, a macvtap what comes
+ * from the wire. */
+static void copy_counters(const struct nl_link *link, struct vmtap_iface *i)
+{
+	bool tap = strcmp(link->kind, "tun") == 0;
+
+	i->rx_frames = tap ? link->stats.rx_packets : link->stats.tx_packets;
+	i->rx_bytes = tap ? link->stats.rx_bytes : link->stats.tx_bytes;
+	i->rx_drops = tap ? link->stats.rx_dropped : link->stats.tx_dropped;
+	i->tx_frames = tap ? link->stats.tx_packets : link->stats.rx_packets;
+	i->tx_bytes = tap ? link->stats.tx_bytes : link->stats.rx_bytes;
+	i->tx_drops = tap ? link->stats.tx_dropped : link->stats.rx_dropped;
+}
 
 static void describe(const struct nl_link *link, struct vmtap_iface *i, struct texts *t)
 {
@@ -71,13 +102,8 @@ static void describe(const struct nl_link *link, struct vmtap_iface *i, struct t
 		.uid = link->tun.owner,
 		.gid = link->tun.group,
 		.owner = "",
-		.rx_frames = link->stats.rx_packets,
-		.rx_bytes = link->stats.rx_bytes,
-		.rx_drops = link->stats.rx_dropped,
-		.tx_frames = link->stats.tx_packets,
-		.tx_bytes = link->stats.tx_bytes,
-		.tx_drops = link->stats.tx_dropped,
 	};
+	copy_counters(link, i);
 	memcpy(i->mac, link->mac, sizeof(i->mac));
 	if (owner_parse(link->alias, &t->owner)) {
 		i->owner = t->owner.who;
@@ -85,8 +111,7 @@ static void describe(const struct nl_link *link, struct vmtap_iface *i, struct t
 		i->owner_since = t->owner.since;
 		i->owner_state = states[owner_state(&t->owner)];
 	}
-	i->holder_pid = tap ? owner_find_holder(link->name, t->holder) : 0;
-	i->holder = t->holder;
+	find_holder(link, i, t);
 }
 
 static int load(struct table *t, struct vmtap_error *err)
@@ -136,12 +161,16 @@ int host_reap(bool dry_run, vmtap_iface_cb *row, void *opaque, struct vmtap_erro
 			continue;
 		cnt++;
 		row(opaque, &iface);
-		if (!dry_run)
+		if (texts.unseen)
+			failed = texts.unseen;
+		else if (!dry_run)
 			failed = nl_link_delete(t.links[i].index);
 		if (failed == 0 || ret < 0)
 			continue;
-		ret = error_errno(err, -failed, iface.name, "remove the interface");
-		if (ret == -EPERM)
+		ret = error_errno(err, -failed, iface.name,
+				  texts.unseen ? "see whether somebody has it open"
+					       : "remove the interface");
+		if (ret == -EPERM || texts.unseen)
 			error_remedy(err, "run as root");
 	}
 	free(t.links);

@@ -35,6 +35,7 @@ static int talk(struct nlmsghdr *nlh, char *buf, mnl_cb_t cb, void *data)
 		goto out;
 	}
 	portid = mnl_socket_get_portid(nl);
+	ret = 1;
 	do {
 		len = mnl_socket_recvfrom(nl, buf, BUF_SIZE);
 		if (len < 0 && errno == EINTR)
@@ -89,6 +90,17 @@ static void parse_tun(const struct nlattr *info, struct nl_link *link)
 		default:
 			break;
 		}
+	}
+}
+
+static void parse_macvlan(const struct nlattr *info, struct nl_link *link)
+{
+	const struct nlattr *a;
+
+	mnl_attr_for_each_nested(a, info)
+	{
+		if (mnl_attr_get_type(a) == IFLA_MACVLAN_MODE)
+			link->macvlan_mode = mnl_attr_get_u32(a);
 	}
 }
 
@@ -170,6 +182,8 @@ static void parse_info(const struct nlattr *info, struct nl_link *link)
 		parse_tun(data, link);
 	if (data && strcmp(link->kind, "bridge") == 0)
 		parse_bridge(data, link);
+	if (data && (strcmp(link->kind, "macvtap") == 0 || strcmp(link->kind, "macvlan") == 0))
+		parse_macvlan(data, link);
 	if (port && of_bridge)
 		parse_port(port, link);
 }
@@ -289,6 +303,10 @@ int nl_link_change(int ifindex, const struct nl_change *change)
 		ifi->ifi_change = IFF_UP;
 		ifi->ifi_flags = change->up ? IFF_UP : 0;
 	}
+	if (change->all_multicast) {
+		ifi->ifi_change |= IFF_ALLMULTI;
+		ifi->ifi_flags |= IFF_ALLMULTI;
+	}
 	if (change->mtu)
 		mnl_attr_put_u32(nlh, IFLA_MTU, change->mtu);
 	if (change->mac)
@@ -341,6 +359,30 @@ void nl_link_name(int ifindex, char name[IFNAMSIZ])
 {
 	if (!ifindex || !if_indextoname((unsigned)ifindex, name))
 		name[0] = '\0';
+}
+
+int nl_macvtap_new(const char *ifname, int parent, unsigned mode)
+{
+	struct nlattr *info, *data;
+	struct nlmsghdr *nlh;
+	char *buf = malloc(sizeof(nl_buf));
+	int ret;
+
+	if (!buf)
+		return -ENOMEM;
+	nlh = link_request(buf, RTM_NEWLINK, 0);
+	nlh->nlmsg_flags |= NLM_F_CREATE | NLM_F_EXCL;
+	mnl_attr_put_strz(nlh, IFLA_IFNAME, ifname);
+	mnl_attr_put_u32(nlh, IFLA_LINK, (uint32_t)parent);
+	info = mnl_attr_nest_start(nlh, IFLA_LINKINFO);
+	mnl_attr_put_strz(nlh, IFLA_INFO_KIND, "macvtap");
+	data = mnl_attr_nest_start(nlh, IFLA_INFO_DATA);
+	mnl_attr_put_u32(nlh, IFLA_MACVLAN_MODE, mode);
+	mnl_attr_nest_end(nlh, data);
+	mnl_attr_nest_end(nlh, info);
+	ret = talk(nlh, buf, NULL, NULL);
+	free(buf);
+	return ret;
 }
 
 int nl_link_delete(int ifindex)

@@ -46,6 +46,7 @@ struct nl_link {
 	} bridge;
 	/* of a bridge's port: enum nl_port_state; -1: it is none */
 	int port_state;
+	unsigned macvlan_mode; /* of kind "macvlan" and "macvtap": MACVLAN_MODE_* */
 };
 
 /** struct nl_change - What to set; what is 0, NULL or false stays. */
@@ -55,6 +56,7 @@ struct nl_change {
 	int master;	    /* index */
 	const char *alias;
 	bool up, down;
+	bool all_multicast; /* take every multicast frame (IFF_ALLMULTI) */
 };
 
 /** nl_link_get() - Return: 0, -ENODEV when there is none of that name, or another -errno. */
@@ -73,6 +75,10 @@ int nl_link_each(int (*each)(void *ctx, const struct nl_link *link), void *ctx);
 
 /** nl_link_name() - The name of an index; "" when there is none. */
 void nl_link_name(int ifindex, char name[IFNAMSIZ]);
+
+/** nl_macvtap_new() - Make a macvtap of that name on the interface @parent.
+ *  @mode: MACVLAN_MODE_*. Return: 0, -EEXIST when the name is taken, or another -errno. */
+int nl_macvtap_new(const char *ifname, int parent, unsigned mode);
 
 /** nl_link_delete() - Return: 0 or -errno. */
 int nl_link_delete(int ifindex);

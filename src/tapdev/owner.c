@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -142,39 +143,43 @@ enum owner_state owner_state(const struct owner *owner)
 	return start_time(owner->pid) == owner->start ? OWNER_ALIVE : OWNER_GONE;
 }
 
-/* Is one of this process's descriptors a queue of the TAP? The tun driver writes "iff:\tNAME". */
-static bool holds(int pid, const char *line)
+/* Look at each descriptor of a process. Return: how many @is_it says yes to; @all: else stop at the first. */
+static unsigned count_fds(int pid, const char *folder, bool all,
+			  bool (*is_it)(const char *path, const void *ctx), const void *ctx)
 {
-	char path[300], text[1024];
-	bool found = false;
+	char path[300];
+	unsigned cnt = 0;
 	struct dirent *e;
 	DIR *dir;
 
-	snprintf(path, sizeof(path), "/proc/%d/fdinfo", pid);
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, folder);
 	dir = opendir(path);
-	while (dir && !found && (e = readdir(dir))) {
+	while (dir && (all || !cnt) && (e = readdir(dir))) {
 		if (e->d_name[0] == '.')
 			continue;
-		snprintf(path, sizeof(path), "/proc/%d/fdinfo/%s", pid, e->d_name);
-		found = slurp(path, text, sizeof(text)) && strstr(text, line);
+		snprintf(path, sizeof(path), "/proc/%d/%s/%s", pid, folder, e->d_name);
+		cnt += is_it(path, ctx);
 	}
 	if (dir)
 		closedir(dir);
-	return found;
+	return cnt;
 }
 
-int owner_find_holder(const char *ifname, char name[64])
+/* Ask @holds of every process but @except. Return: the first for which it is not 0; 0: none. */
+static int find_process(int except, unsigned (*holds)(int pid, const void *ctx), const void *ctx,
+			char name[64], unsigned *cnt)
 {
-	char line[64];
 	DIR *proc = opendir("/proc");
 	struct dirent *e;
 	int pid = 0;
 
-	snprintf(line, sizeof(line), "iff:\t%s\n", ifname);
+	*cnt = 0;
 	while (proc && !pid && (e = readdir(proc))) {
 		int n = atoi(e->d_name);
 
-		if (n > 0 && n != getpid() && holds(n, line))
+		if (n > 0 && n != except)
+			*cnt = holds(n, ctx);
+		if (*cnt)
 			pid = n;
 	}
 	if (proc)
@@ -183,4 +188,46 @@ int owner_find_holder(const char *ifname, char name[64])
 	if (pid)
 		process_name(pid, name);
 	return pid;
+}
+
+static bool is_queue(const char *path, const void *line)
+{
+	char text[1024];
+
+	return slurp(path, text, sizeof(text)) && strstr(text, line);
+}
+
+static unsigned holds_queue(int pid, const void *line)
+{
+	return count_fds(pid, "fdinfo", false, is_queue, line);
+}
+
+/* The tun driver writes "iff:\tNAME" into a descriptor's fdinfo. */
+int owner_find_holder(const char *ifname, char name[64])
+{
+	char line[64];
+	unsigned cnt;
+
+	snprintf(line, sizeof(line), "iff:\t%s\n", ifname);
+	return find_process(getpid(), holds_queue, line, name, &cnt);
+}
+
+/* Without asking a file server that may be down. */
+static bool is_device(const char *path, const void *dev)
+{
+	struct statx st;
+
+	return statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, STATX_TYPE, &st) == 0 &&
+	       S_ISCHR(st.stx_mode) &&
+	       makedev(st.stx_rdev_major, st.stx_rdev_minor) == *(const dev_t *)dev;
+}
+
+static unsigned holds_device(int pid, const void *dev)
+{
+	return count_fds(pid, "fd", true, is_device, dev);
+}
+
+int owner_find_opener(dev_t dev, char name[64], unsigned *cnt)
+{
+	return find_process(0, holds_device, &dev, name, cnt);
 }

@@ -15,6 +15,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define OWNER_TAG_MAX 256 /* IFALIASZ */
 
@@ -42,5 +43,9 @@ enum owner_state owner_state(const struct owner *owner);
 /** owner_find_holder() - A process that has the TAP @ifname open (from /proc/PID/fdinfo), as far as
  *  this process may look. @name: its name. Return: its number; 0: none found. */
 int owner_find_holder(const char *ifname, char name[64]);
+
+/** owner_find_opener() - The same for a device file, this process included. @cnt: receives how many
+ *  descriptors of it the process has. */
+int owner_find_opener(dev_t dev, char name[64], unsigned *cnt);
 
 #endif

@@ -4,7 +4,8 @@
  *
  * tap.c moves frames from the TAP and tap-tx.c towards it, tap-open.c opens and closes the device, tap-helper.c
  * has a bridge helper do it, tap-opts.c has the options, tap-type.c puts them
- * together to the types `tap` and `bridge`.
+ * together to the types `tap` and `bridge`. macvtap.c makes or finds a macvtap and hands its descriptors to all of these,
+ * macvtap-explain.c has the words for its errors.
  */
 #ifndef PORT_TAP_TAP_INT_H
 #define PORT_TAP_TAP_INT_H
@@ -17,6 +18,7 @@
 /** Frames are read one behind the other, as long as the largest still fits. */
 #define TAP_ARENA_SIZE (256 * 1024 + VMTAP_FRAME_MAX + 64)
 
+struct nl_link;
 struct tap_tx;
 
 struct tap_queue {
@@ -24,6 +26,22 @@ struct tap_queue {
 	struct tap *tap;
 	int fd; /* owned */
 	bool attached;
+};
+
+/**
+ * struct tap_macvtap - What only a macvtap has
+ * @ifindex: the interface's
+ * @remove:  it is vmtap's and goes with the port
+ * @watch:   link events; fd -1 in it: none
+ * @watch_fd: owned
+ */
+struct tap_macvtap {
+	int ifindex;
+	bool remove;
+	char parent[IFNAMSIZ];
+	unsigned mode; /* MACVLAN_MODE_* */
+	struct loop_watch watch;
+	int watch_fd;
 };
 
 /**
@@ -47,6 +65,7 @@ struct tap {
 	bool script_ran; /* so the down script is due */
 	struct log_limit down_limit;
 	struct loop_timer retry; /* looks for a device that vanished */
+	struct tap_macvtap macvtap;
 
 	unsigned queue_cnt;
 	struct tap_queue *queues;
@@ -58,9 +77,17 @@ struct tap {
 	struct tap_tx *tx;
 };
 
-/** tap_new() - A port without a device. Return: owned, free with port_free(); NULL and @err. */
-struct tap *tap_new(const struct port_env *env, const char *name, const struct conf *conf,
-		    struct vmtap_error *err);
+/** tap_new() - A port without a device. @ops: one of those in tap.h.
+ *  Return: owned, free with port_free(); NULL and @err. */
+struct tap *tap_new(const struct port_ops *ops, const struct port_env *env, const char *name,
+		    const struct conf *conf, struct vmtap_error *err);
+
+/* As in struct port_ops; those of a macvtap are in macvtap.c. */
+int tap_start(struct port *p, struct vmtap_error *err);
+void tap_close(struct port *p);
+int macvtap_start(struct port *p, struct vmtap_error *err);
+int macvtap_describe(const struct port *p, char *buf, size_t size);
+void macvtap_close(struct port *p);
 
 /** tap_lost() - The device is gone: fail, or look for it again. */
 void tap_lost(struct tap *t);
@@ -76,6 +103,10 @@ unsigned tap_send(struct port *p, const struct vmtap_frame *frames, unsigned cnt
 int tap_device_open(struct tap *t, struct vmtap_error *err);
 /** tap_device_reopen() - The device was lost; attach to it if it is there again. */
 int tap_device_reopen(struct tap *t, struct vmtap_error *err);
+/** tap_want_vnet_hdr() - Is @fd to have the header, as vnet_hdr= and the kernel say? Return: 0 or -errno and
+ *  @err. */
+int tap_want_vnet_hdr(struct tap *t, int fd, bool *want, struct vmtap_error *err);
+
 /** struct tap_fd_info - What a descriptor says of the TAP behind it */
 struct tap_fd_info {
 	char ifname[IFNAMSIZ];
@@ -87,6 +118,8 @@ struct tap_fd_info {
 int tap_fds_probe(const int *fds, unsigned cnt, struct tap_fd_info *info, struct vmtap_error *err);
 /** tap_device_take() - Use inherited descriptors, which are taken when it succeeds. */
 int tap_device_take(struct tap *t, const int *fds, unsigned cnt, struct vmtap_error *err);
+/** tap_device_tag() - Say whose it is, if vmtap made it or takes it over from a vmtap that ended. */
+void tap_device_tag(struct tap *t, const struct nl_link *link);
 /** tap_device_up() - Configure the interface and run the script. */
 int tap_device_up(struct tap *t, struct vmtap_error *err);
 /** tap_device_keep() - persist=, last, so that a port that fails to open leaves no device. */
@@ -95,6 +128,10 @@ int tap_device_keep(struct tap *t, struct vmtap_error *err);
 void tap_device_down(struct tap *t);
 /** tap_device_close() - Close the descriptors. */
 void tap_device_close(struct tap *t);
+
+/* Of every queue: a macvtap's queues have these each for itself. Return: 0 or -errno. */
+int tap_device_set_hdr_len(struct tap *t, unsigned len);
+int tap_device_set_endian(struct tap *t, bool little, bool big);
 
 /** tap_device_set_offload() - As much of it as the kernel does. Return: the bits in force. */
 unsigned tap_device_set_offload(struct tap *t, unsigned offload);

@@ -24,12 +24,12 @@
 #define HDR_LEN_V1 12
 #define HDR_LEN_LEGACY 10
 
-/* "tap vm0", for errors. */
+/* "tap vm0" or "macvtap vm0", for errors. */
 static const char *object(struct tap *t, char buf[80])
 {
 	const char *name = t->ifname[0] ? t->ifname : t->opts.ifname;
 
-	snprintf(buf, 80, "tap%s%s", name ? " " : "", name ? name : "");
+	snprintf(buf, 80, "%s%s%s", t->port.ops->type, name ? " " : "", name ? name : "");
 	return buf;
 }
 
@@ -62,7 +62,7 @@ static int queues_alloc(struct tap *t, unsigned cnt, struct vmtap_error *err)
 	return 0;
 }
 
-static int want_vnet_hdr(struct tap *t, int fd, bool *want, struct vmtap_error *err)
+int tap_want_vnet_hdr(struct tap *t, int fd, bool *want, struct vmtap_error *err)
 {
 	char name[80];
 
@@ -85,7 +85,7 @@ static int attach_queue(struct tap *t, unsigned i, struct vmtap_error *err)
 	if (fd < 0)
 		return explain_open(fd, object(t, name), err);
 	t->queues[i].fd = fd;
-	ret = want_vnet_hdr(t, fd, &req.vnet_hdr, err);
+	ret = tap_want_vnet_hdr(t, fd, &req.vnet_hdr, err);
 	if (ret < 0)
 		return ret;
 	ret = tun_attach(fd, &req, t->ifname);
@@ -98,6 +98,28 @@ static int attach_queue(struct tap *t, unsigned i, struct vmtap_error *err)
 }
 
 /* ---------------------------------------------------------- reset and probing */
+
+int tap_device_set_hdr_len(struct tap *t, unsigned len)
+{
+	int ret = 0;
+
+	for (unsigned i = 0; i < t->queue_cnt && ret == 0; i++)
+		if (t->queues[i].fd >= 0)
+			ret = tun_set_hdr_len(t->queues[i].fd, (int)len);
+	if (ret == 0)
+		t->hdr_len = len;
+	return ret;
+}
+
+int tap_device_set_endian(struct tap *t, bool little, bool big)
+{
+	int ret = 0;
+
+	for (unsigned i = 0; i < t->queue_cnt && ret == 0; i++)
+		if (t->queues[i].fd >= 0)
+			ret = tun_set_endian(t->queues[i].fd, little, big);
+	return ret;
+}
 
 /* A persistent device, or one that was passed to us, remembers what its last user set. */
 static int reset_and_probe(struct tap *t, struct vmtap_error *err)
@@ -114,10 +136,10 @@ static int reset_and_probe(struct tap *t, struct vmtap_error *err)
 	if (!(t->caps & TAP_CAP_VNET_HDR))
 		return 0;
 
-	tun_set_endian(fd, false, false);
-	if (tun_set_hdr_len(fd, HDR_LEN_V1) == 0)
+	tap_device_set_endian(t, false, false);
+	t->hdr_len = HDR_LEN_LEGACY;
+	if (tap_device_set_hdr_len(t, HDR_LEN_V1) == 0)
 		t->caps |= TAP_CAP_HDR_LEN;
-	t->hdr_len = t->caps & TAP_CAP_HDR_LEN ? HDR_LEN_V1 : HDR_LEN_LEGACY;
 	if (tun_set_offload(fd, VMTAP_OFFLOAD_CSUM | VMTAP_OFFLOAD_UFO) == 0)
 		t->caps |= TAP_CAP_UFO;
 	if (tun_set_offload(fd, VMTAP_OFFLOAD_CSUM | VMTAP_OFFLOAD_USO4 | VMTAP_OFFLOAD_USO6) == 0)
@@ -474,20 +496,27 @@ static int run_script(struct tap *t, const char *file, const char *what, struct 
 	return spawn_run(&spawn, err);
 }
 
-/* What we make says whose it is; what we find does only when it was left behind by a process of
- * ours. Without the right to do so, it just goes untagged. */
-static void tag(struct tap *t, const struct nl_link *link)
+/* Was it left behind by a process of ours? */
+static bool is_left_behind(const struct tap *t, const struct nl_link *link)
 {
-	struct owner owner;
-	char text[OWNER_TAG_MAX];
-	bool tagged = owner_parse(link->alias, &owner);
+	struct owner owner = { 0 };
+	bool left = owner_parse(link->alias, &owner) && owner_state(&owner) == OWNER_GONE;
 
-	if (!t->created && (!tagged || owner_state(&owner) != OWNER_GONE))
-		return;
-	if (tagged)
+	if (left)
 		log_msg(t->port.env->log, VMTAP_LOG_INFO, t->port.name,
 			"%s was left behind by %s, process %d, and is taken over", t->ifname,
 			owner.who, owner.pid);
+	return left;
+}
+
+/* What we make says whose it is; what we find does only when it was left behind. Without the right
+ * to do so, it just goes untagged. */
+void tap_device_tag(struct tap *t, const struct nl_link *link)
+{
+	char text[OWNER_TAG_MAX];
+
+	if (!t->created && !is_left_behind(t, link))
+		return;
 	owner_tag(text, 0);
 	nl_link_change(link->index, &(struct nl_change) { .alias = text });
 }
@@ -501,7 +530,7 @@ int tap_device_up(struct tap *t, struct vmtap_error *err)
 	ret = nl_link_get(t->ifname, &link);
 	if (ret < 0)
 		return error_errno(err, -ret, object(t, name), "look at the interface");
-	tag(t, &link);
+	tap_device_tag(t, &link);
 	ret = configure(t, &link, err);
 	if (!ret)
 		ret = bring_up(t, &link, err);

@@ -220,6 +220,28 @@ int bridge_opts_init(struct tap_opts *o, const struct conf *c, struct vmtap_erro
 	return ret ? ret : choose_bridge(o, c, err);
 }
 
+int macvtap_opts_init(struct tap_opts *o, const struct conf *c, struct vmtap_error *err)
+{
+	int ret;
+
+	*o = (struct tap_opts) {
+		.vnet_hdr = onoff(c, "vnet_hdr"),
+		.persist = onoff(c, "persist"),
+		.up = onoff(c, "up"),
+		.has_sndbuf = conf_has(c, "sndbuf"),
+		.sndbuf = (int)conf_int(c, "sndbuf", 0),
+		.mtu = (unsigned)conf_int(c, "mtu", 0),
+		.queues = (unsigned)conf_int(c, "queues", 1),
+		.owner = -1,
+		.group = -1,
+	};
+	o->has_mac = conf_mac(c, "mac", o->mac);
+	ret = dup_str(&o->ifname, c, "ifname", err);
+	if (!ret && o->ifname)
+		ret = ifname_check(o->ifname, true, err);
+	return ret;
+}
+
 void tap_opts_fini(struct tap_opts *o)
 {
 	free(o->helper);

@@ -45,12 +45,15 @@ struct tap_opts {
 
 extern const struct conf_schema tap_schema;
 extern const struct conf_schema bridge_schema;
+extern const struct conf_schema macvtap_schema;
 
 /** tap_opts_init() - From a description, everything checked that can be without the device.
  *  Return: 0 or -errno and @err. Needs tap_opts_fini() in any case. */
 int tap_opts_init(struct tap_opts *o, const struct conf *conf, struct vmtap_error *err);
 /** bridge_opts_init() - The same for the type `bridge`. */
 int bridge_opts_init(struct tap_opts *o, const struct conf *conf, struct vmtap_error *err);
+/** macvtap_opts_init() - The same for the type `macvtap`; parent= and mode= stay in @conf. */
+int macvtap_opts_init(struct tap_opts *o, const struct conf *conf, struct vmtap_error *err);
 void tap_opts_fini(struct tap_opts *o);
 
 /** tap_opts_check() - Try what can be tried without changing anything. */

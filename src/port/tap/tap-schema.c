@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Options of the `tap` and `bridge` ports: the schemas. */
+/* Options of the `tap`, `bridge` and `macvtap` ports: the schemas. */
 #include "port/tap/tap-helper.h"
 #include "port/tap/tap-opts.h"
 
@@ -167,3 +167,61 @@ static const struct conf_key bridge_keys[] = {
 };
 
 const struct conf_schema bridge_schema = { .type = "bridge", .keys = bridge_keys };
+
+static const struct conf_key macvtap_keys[] = {
+	{ .name = "parent",
+	  .kind = CONF_STRING,
+	  .def = "attach to ifname=",
+	  .help = "interface that carries the frames; the macvtap is made on it unless ifname= is "
+		  "there already" },
+	{ .name = "mode",
+	  .kind = CONF_ENUM,
+	  .choices = "bridge|private|vepa|passthru",
+	  .def = "bridge; with one that exists, as it is",
+	  .help = "bridge: guests on one parent reach each other; private: they do not; vepa: only "
+		  "through a switch that sends frames back; passthru: the parent belongs to this one "
+		  "guest, whatever addresses it uses" },
+	{ .name = "ifname",
+	  .kind = CONF_STRING,
+	  .def = "macvtap0, macvtap1, …, whichever is free",
+	  .help = "attach to the macvtap of this name or make it; vm%d is numbered" },
+	{ .name = "queues",
+	  .kind = CONF_INT,
+	  .min = 1,
+	  .max = QUEUES_MAX,
+	  .def = "1",
+	  .help = "open that many queues" },
+	{ .name = "mac",
+	  .kind = CONF_MAC,
+	  .def = "the kernel chooses",
+	  .help = "address of the macvtap, which is the guest's: the VMM has to use the same" },
+	{ .name = "mtu",
+	  .kind = CONF_INT,
+	  .min = 68,
+	  .max = 65521,
+	  .unit = "bytes",
+	  .def = "as it is; of a new one the parent's",
+	  .help = "MTU of the interface, at most the parent's" },
+	{ .name = "up",
+	  .kind = CONF_BOOL,
+	  .def = "on for one that vmtap makes; else as it is",
+	  .help = "set the interface up or down" },
+	{ .name = "persist",
+	  .kind = CONF_BOOL,
+	  .def = "off",
+	  .help = "keep the interface that vmtap made when vmtap ends" },
+	{ .name = "vnet_hdr",
+	  .kind = CONF_BOOL,
+	  .def = "on when the kernel has it",
+	  .help = "frames carry a virtio-net header, which offloads need; on: fail without it" },
+	{ .name = "sndbuf",
+	  .kind = CONF_SIZE,
+	  .min = 0,
+	  .max = INT32_MAX,
+	  .unit = "bytes",
+	  .def = "unlimited",
+	  .help = "send buffer of each queue; 0: unlimited" },
+	{ 0 },
+};
+
+const struct conf_schema macvtap_schema = { .type = "macvtap", .keys = macvtap_keys };

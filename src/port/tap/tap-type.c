@@ -146,7 +146,7 @@ static struct port *open_type(const struct port_env *env, const char *name, cons
 					       struct vmtap_error *),
 			      struct vmtap_error *err)
 {
-	struct tap *t = tap_new(env, name, conf, err);
+	struct tap *t = tap_new(&tap_ops, env, name, conf, err);
 	int ret;
 
 	if (!t)

@@ -170,10 +170,13 @@ void tap_lost(struct tap *t)
 		port_set_state(&t->port, VMTAP_PORT_WAITING);
 		return;
 	}
-	snprintf(name, sizeof(name), "tap %s", t->ifname);
+	snprintf(name, sizeof(name), "%s %s", t->port.ops->type, t->ifname);
 	error_set(&err, ENODEV, name, "move frames",
 		  "the interface is gone; it was deleted while in use");
-	error_remedy(&err, "create it again and restart, or wait for it with reconnect-ms=1000");
+	error_remedy(&err, t->port.ops == &tap_ops
+				   ? "create it again and restart, or wait for it with "
+				     "reconnect-ms=1000"
+				   : "restart when it, or what it was on, is there again");
 	port_fail(&t->port, &err);
 }
 
@@ -227,7 +230,7 @@ static void retry_fire(struct loop_timer *timer)
 
 /* ---------------------------------------------------------------------- the port */
 
-static int tap_start(struct port *p, struct vmtap_error *err)
+int tap_start(struct port *p, struct vmtap_error *err)
 {
 	struct tap *t = (struct tap *)p;
 	int ret = watch_queues(t);
@@ -305,7 +308,7 @@ static int tap_get_fd(const struct port *p, unsigned queue)
 	return queue < t->queue_cnt ? t->queues[queue].fd : -1;
 }
 
-static void tap_close(struct port *p)
+void tap_close(struct port *p)
 {
 	struct tap *t = (struct tap *)p;
 
@@ -327,18 +330,22 @@ static void tap_free(struct port *p)
 	free(t);
 }
 
+/* What is the same for all: frames, and the descriptors that they come from. */
+#define TAP_OPS                                                                         \
+	.send = tap_send, .resume = tap_resume, .set_poll = tap_set_poll,               \
+	.set_offload = tap_set_offload, .set_link = tap_set_link, .get_fd = tap_get_fd, \
+	.free = tap_free
+
 const struct port_ops tap_ops = {
-	.type = "tap",
-	.start = tap_start,
-	.send = tap_send,
-	.resume = tap_resume,
-	.set_poll = tap_set_poll,
-	.set_offload = tap_set_offload,
-	.set_link = tap_set_link,
-	.describe = tap_describe,
-	.get_fd = tap_get_fd,
-	.close = tap_close,
-	.free = tap_free,
+	TAP_OPS, .type = "tap", .start = tap_start, .describe = tap_describe, .close = tap_close,
+};
+
+const struct port_ops macvtap_ops = {
+	TAP_OPS,
+	.type = "macvtap",
+	.start = macvtap_start,
+	.describe = macvtap_describe,
+	.close = macvtap_close,
 };
 
 /* ------------------------------------------------------------- only a TAP has these */
@@ -375,10 +382,9 @@ int tap_set_hdr_len(struct port *p, unsigned len, struct vmtap_error *err)
 	ret = no_hdr(t, action, err);
 	if (ret < 0)
 		return ret;
-	ret = tun_set_hdr_len(t->queues[0].fd, (int)len);
+	ret = tap_device_set_hdr_len(t, len);
 	if (ret < 0)
 		return error_errno(err, -ret, p->name, action);
-	t->hdr_len = len;
 	return 0;
 }
 
@@ -394,7 +400,7 @@ int tap_set_endian(struct port *p, enum vmtap_endian order, struct vmtap_error *
 	/* native needs no word from us */
 	if (__BYTE_ORDER == __BIG_ENDIAN)
 		big = false;
-	ret = tun_set_endian(t->queues[0].fd, little, big);
+	ret = tap_device_set_endian(t, little, big);
 	if (ret < 0) {
 		error_set(err, -ret, p->name, action, "%s", strerror(-ret));
 		error_remedy(err, "this kernel has no cross-endian TAPs "
@@ -441,12 +447,12 @@ int tap_set_queue(struct port *p, unsigned queue, bool on, struct vmtap_error *e
 
 /* ----------------------------------------------------------------------- making one */
 
-struct tap *tap_new(const struct port_env *env, const char *name, const struct conf *conf,
-		    struct vmtap_error *err)
+struct tap *tap_new(const struct port_ops *ops, const struct port_env *env, const char *name,
+		    const struct conf *conf, struct vmtap_error *err)
 {
 	struct tap *t = calloc(1, sizeof(*t));
 
-	if (!t || port_init(&t->port, &tap_ops, env, name) < 0) {
+	if (!t || port_init(&t->port, ops, env, name) < 0) {
 		error_errno(err, ENOMEM, conf_object(conf), "open the port");
 		free(t);
 		return NULL;

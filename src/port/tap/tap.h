@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The `tap` port: a host TAP, created, attached, inherited or from a helper, with one or many
- * queues. `bridge` is the same port, always from a helper. */
+ * queues. `bridge` is the same port, always from a helper; `macvtap` moves frames in the same way. */
 #ifndef PORT_TAP_TAP_H
 #define PORT_TAP_TAP_H
 
@@ -8,7 +8,15 @@
 
 extern const struct port_type tap_type;
 extern const struct port_type bridge_type;
+extern const struct port_type macvtap_type;
 extern const struct port_ops tap_ops;
+extern const struct port_ops macvtap_ops;
+
+/** tap_is() - Is it a port of one of these types? What is below asks for that. */
+static inline bool tap_is(const struct port *p)
+{
+	return p->ops == &tap_ops || p->ops == &macvtap_ops;
+}
 
 /** What the device can do. */
 #define TAP_CAP_VNET_HDR 0x1u /* frames carry a virtio-net header */
