@@ -420,6 +420,18 @@ static void blocked_port_is_released_when_the_peer_leaves(void **state)
 	assert_int_equal(send_sequence(number, 3, 1500), 3);
 }
 
+static void frame_that_was_sent_in_part_counts_as_lost(void **state)
+{
+	static const uint8_t data[60000];
+
+	start_on_pair(1);
+	assert_int_equal(send_frame(data, sizeof(data)), 1);
+	assert_int_equal(t.port->stats.tx.drops[VMTAP_DROP_PEER_GONE], 0);
+	fd_close(&peer);
+	until(t.port->state == VMTAP_PORT_BROKEN);
+	assert_int_equal(t.port->stats.tx.drops[VMTAP_DROP_PEER_GONE], 1);
+}
+
 static void a_connection_without_reconnect_breaks_the_port(void **state)
 {
 	start_on_pair(0);
@@ -491,6 +503,7 @@ int main(void)
 		stream_case(frames_of_a_peer_that_left_are_delivered),
 		stream_case(sending_to_a_peer_that_left_drops_and_counts),
 		stream_case(blocked_port_is_released_when_the_peer_leaves),
+		stream_case(frame_that_was_sent_in_part_counts_as_lost),
 		stream_case(a_connection_without_reconnect_breaks_the_port),
 		stream_case(an_end_within_a_frame_is_said),
 		stream_case(bad_length_ends_the_connection),

@@ -202,11 +202,12 @@ static int match_family(struct dgram_conf *c, const struct conf *conf, struct vm
 static int resolve_pair(struct dgram_conf *c, const struct sock_spec *local,
 			const struct conf *conf, struct vmtap_error *err)
 {
-	const char *object = conf_object(conf);
+	int ret = sock_resolve(local, SOCK_DGRAM, true, &c->local, conf_object(conf), err);
 
-	if (sock_resolve(local, SOCK_DGRAM, true, &c->local, object, err) < 0 ||
-	    match_family(c, conf, err) < 0)
-		return -EINVAL;
+	if (ret == 0)
+		ret = match_family(c, conf, err);
+	if (ret < 0)
+		return ret;
 	if (sock_addr_same(&c->local.addr[0], &c->remote.addr[0]))
 		return bad_pair(conf, err, "both addresses are the same");
 	return 0;

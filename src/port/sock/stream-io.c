@@ -285,11 +285,20 @@ static int send_some(struct stream *s, const struct vmtap_frame *frames, unsigne
 	return (int)settle(s, frames, n, (size_t)len);
 }
 
+/* The rest of a frame that counts as sent is not sent. */
+static void lose_tail(struct stream *s)
+{
+	if (has_tail(s))
+		port_drop_tx(&s->port, VMTAP_DROP_PEER_GONE, NULL, 1);
+	s->tx.tail_at = 0;
+	s->tx.tail_end = 0;
+}
+
 /* The peer takes nothing any more. What it sent is still read, until it ends. */
 static void broken(struct stream *s)
 {
 	s->tx_broken = true;
-	s->tx.tail_at = s->tx.tail_end;
+	lose_tail(s);
 }
 
 unsigned stream_send(struct port *p, const struct vmtap_frame *frames, unsigned cnt)
@@ -369,8 +378,6 @@ void stream_io_fini(struct stream *s)
 int stream_io_begin(struct stream *s)
 {
 	framing_reset(&s->rx);
-	s->tx.tail_at = 0;
-	s->tx.tail_end = 0;
 	s->tx_broken = false;
 	s->detached = false;
 	s->in = true;
@@ -396,6 +403,5 @@ void stream_io_end(struct stream *s)
 	loop_task_del(loop_of(s), &s->more);
 	loop_del(loop_of(s), &s->watch);
 	purge(s);
-	s->tx.tail_at = 0;
-	s->tx.tail_end = 0;
+	lose_tail(s);
 }
