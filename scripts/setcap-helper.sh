@@ -17,4 +17,7 @@ command="setcap cap_net_admin+ep $path"
 if [ -z "${DESTDIR:-}" ] && [ "$(id -u)" = 0 ] && PATH=$PATH:/usr/sbin:/sbin $command; then
 	exit 0
 fi
-echo "vmtap-bridge-helper needs a capability where it will run; as root: $command"
+notice="vmtap-bridge-helper needs a capability where it will run; as root: $command"
+# Meson keeps what a script says to itself unless it fails, but its own output is the user's.
+echo "$notice"
+{ [ -z "${MESON_BUILD_ROOT:-}" ] || echo "$notice" >>"/proc/$PPID/fd/1"; } 2>/dev/null || true

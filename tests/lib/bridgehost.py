@@ -200,8 +200,9 @@ class BridgeHost(Netns):
 
 @pytest.fixture(scope="module")
 def shared_host():
-    if os.geteuid():
-        pytest.skip("a host of one's own takes root")
+    with open("/proc/self/uid_map") as f:
+        if os.geteuid() or f.read().split() != ["0", "0", "4294967295"]:
+            pytest.skip("installing a privileged program takes root, and not only in a user namespace")
     with BridgeHost() as made:
         yield made
 

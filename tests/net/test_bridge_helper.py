@@ -337,7 +337,7 @@ def test_says_that_the_device_may_not_be_opened(host):
         os.chmod(host.path("/dev/net/tun"), 0o666)
 
 
-def test_says_that_the_bridge_is_full():
+def test_says_that_the_bridge_is_full(shared_host):
     with BridgeHost() as other:
         other.allow("allow full")
         other.run(["ip", "-batch", "-"], timeout=120, input="link add full type bridge\n" + "".join(
