@@ -100,14 +100,15 @@ _vmtap() {
 	true--engine=*) _vmtap_reply "$word" --engine={auto,io_uring,plain} ;;
 	true-*)
 		_vmtap_reply "$word" --verbose --quiet --log-format= --stats= --engine= --wait --yes --json \
-			--help --version
+			--pid= --cmdline= --help --version
 		[[ ${#COMPREPLY[@]} != 1 || ${COMPREPLY[0]} != *= ]] || compopt -o nospace
 		;;
 	*)
 		case $command in
-		'') _vmtap_reply "$word" connect check exec list reap help ;;
+		'') _vmtap_reply "$word" connect check exec list reap doctor help ;;
 		connect) ((args >= 2)) || _vmtap_port "$program" "$word" ;;
 		check) _vmtap_port "$program" "$word" ;;
+		doctor) ((args >= 1)) || _vmtap_port "$program" "$word" ;;
 		exec)
 			case $args in
 			0) _vmtap_port "$program" "$word" ;;

@@ -8,7 +8,7 @@
 
 #include "vmtap/vmtap.h"
 
-/** Exit codes; documented in vmtap(1). */
+/** Exit codes; documented in vmtap(1). doctor: 1 for warnings, 3 for errors. */
 enum {
 	EXIT_OK = 0,	   /* ended as asked */
 	EXIT_FAILED = 1,   /* a port failed while running, or output could not be written */
@@ -22,9 +22,10 @@ struct cli {
 	bool json;	/* --log-format json */
 	double stats_s; /* --stats; 0: none */
 	enum vmtap_engine engine;
-	bool json_output; /* --json: what a command prints */
-	bool wait;	  /* exec --wait */
-	bool yes;	  /* reap --yes */
+	bool json_output;	   /* --json: what a command prints */
+	bool wait;		   /* exec --wait */
+	bool yes;		   /* reap --yes */
+	const char *pid, *cmdline; /* doctor --pid, --cmdline; NULL: not given */
 };
 
 /** exit_code_of() - EXIT_USAGE or EXIT_RESOURCE, as fits the error. */
@@ -44,6 +45,7 @@ int cmd_check(const struct cli *cli, int argc, char **argv);
 int cmd_exec(const struct cli *cli, int argc, char **argv);
 int cmd_list(const struct cli *cli, int argc, char **argv);
 int cmd_reap(const struct cli *cli, int argc, char **argv);
+int cmd_doctor(const struct cli *cli, int argc, char **argv);
 int cmd_help(int argc, char **argv);
 /** cmd_complete() - Words that may follow, one a line, for the shells' completion. */
 int cmd_complete(int argc, char **argv);
@@ -52,6 +54,8 @@ int cmd_manual(void);
 
 /** usage() - The whole of --help. */
 void usage(FILE *out);
+/** wrap() - @text, broken at spaces, every line but the first behind @indent spaces. */
+void wrap(FILE *out, const char *text, int indent);
 
 /* stats.c ------------------------------------------------------------------ */
 

@@ -16,6 +16,7 @@ static const char *const intro =
 	"                                             open a TAP and run a command with it\n"
 	"       vmtap [--json] list                   the host's TAPs, who made them, who has them open\n"
 	"       vmtap [--yes] reap                    remove TAPs that vmtap left behind\n"
+	"       vmtap [--json] doctor [BRIDGE | PORT] say why it does not work, and what mends it\n"
 	"       vmtap help [TYPE]                     explain a port type and its keys\n"
 	"\n"
 	"A PORT is TYPE,KEY=VALUE,... (\",,\" is a literal comma; on/off, yes/no and true/false are\n"
@@ -32,7 +33,9 @@ static const char *const intro =
 	"                          kernel; auto uses io_uring where it is allowed\n"
 	"      --wait              exec: stay, and clean up when the command has ended\n"
 	"  -y, --yes               reap: remove; without it, only say what would be removed\n"
-	"      --json              list, reap: print JSON\n"
+	"      --json              list, reap, doctor: print JSON\n"
+	"      --pid PID           doctor: is a running VMM's memory shared, as vhost-user needs it?\n"
+	"      --cmdline TEXT      doctor: the same for a command line\n"
 	"  -h, --help              this text\n"
 	"      --version           the version\n"
 	"\n"
@@ -41,15 +44,15 @@ static const char *const intro =
 	"an address for the guest that stays the same. exec --wait ends with the command's status.\n"
 	"\n"
 	"Exit status: 0 ended as asked; 1 a port failed while running, or the output could not be\n"
-	"written; 2 the command line is wrong; 3 a port cannot be opened.\n"
+	"written; 2 the command line is wrong; 3 a port cannot be opened. Of doctor: 0 nothing worse\n"
+	"than notes; 1 warnings; 3 errors.\n"
 	"\n"
 	"For example:\n"
 	"  vmtap connect tap,ifname=vm0,br=br0 stream,server=on,path=/run/vm0.sock\n"
 	"  qemu-system-x86_64 ... -netdev stream,id=n0,addr.type=unix,addr.path=/run/vm0.sock \\\n"
 	"      -device virtio-net-pci,netdev=n0\n";
 
-/* @text, broken at spaces, every line but the first behind @indent spaces. */
-static void wrap(FILE *out, const char *text, int indent)
+void wrap(FILE *out, const char *text, int indent)
 {
 	int column = indent;
 

@@ -18,6 +18,8 @@ enum {
 	OPT_ENGINE,
 	OPT_JSON,
 	OPT_WAIT,
+	OPT_PID,
+	OPT_CMDLINE,
 };
 
 /* A closed stdin, stdout or stderr would be the number of the next socket that is opened. */
@@ -84,6 +86,8 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 		{ "stats", required_argument, NULL, OPT_STATS },
 		{ "json", no_argument, NULL, OPT_JSON },
 		{ "wait", no_argument, NULL, OPT_WAIT },
+		{ "pid", required_argument, NULL, OPT_PID },
+		{ "cmdline", required_argument, NULL, OPT_CMDLINE },
 		{ "yes", no_argument, NULL, 'y' },
 		{ "engine", required_argument, NULL, OPT_ENGINE },
 		{ 0 },
@@ -119,6 +123,12 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 		case 'y':
 			cli->yes = true;
 			break;
+		case OPT_PID:
+			cli->pid = optarg;
+			break;
+		case OPT_CMDLINE:
+			cli->cmdline = optarg;
+			break;
 		case OPT_ENGINE:
 			ret = parse_engine(cli, optarg);
 			if (ret)
@@ -148,7 +158,7 @@ static const struct {
 } commands[] = {
 	{ "connect", cmd_connect, false }, { "check", cmd_check, true },
 	{ "exec", cmd_exec, false },	   { "list", cmd_list, true },
-	{ "reap", cmd_reap, true },
+	{ "reap", cmd_reap, true },	   { "doctor", cmd_doctor, true },
 };
 
 int main(int argc, char **argv)
@@ -168,8 +178,9 @@ int main(int argc, char **argv)
 		return ret;
 	command = argv[optind];
 	if (!command)
-		return bad_usage("a command is missing: connect, check, exec, list, reap or help",
-				 NULL);
+		return bad_usage(
+			"a command is missing: connect, check, exec, list, reap, doctor or help",
+			NULL);
 	argc -= optind + 1;
 	argv += optind + 1;
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
@@ -180,6 +191,7 @@ int main(int argc, char **argv)
 	}
 	if (strcmp(command, "help") == 0)
 		return printed(cmd_help(argc, argv));
-	return bad_usage("there is no such command (connect, check, exec, list, reap, help)",
-			 command);
+	return bad_usage(
+		"there is no such command (connect, check, exec, list, reap, doctor, help)",
+		command);
 }
