@@ -50,7 +50,7 @@ struct vmtap_port {
 	unsigned refs;
 	bool closing;
 	const struct vmtap_app_ops *app_ops; /* @app; NULL: not an application port */
-	struct vmtap_app_ops app;	     /* a copy; what an older caller does not know is zero */
+	struct vmtap_app_ops app; /* a copy; what an older caller does not know is zero */
 	void *app_opaque;
 };
 
