@@ -81,12 +81,12 @@ static void said_ready(struct spawn_io *io)
 
 	while ((n = read(io->fd, buf, sizeof(buf))) > 0) {
 		for (ssize_t i = 0; i < n && s->len < sizeof(s->text) - 1; i++) {
-			char c = buf[i];
+			unsigned char c = (unsigned char)buf[i];
 
 			if (c == '\n')
 				c = ' ';
 			if (s->len || c != ' ')
-				s->text[s->len++] = (unsigned char)c < 32 ? '?' : c;
+				s->text[s->len++] = c < 32 || c > 126 ? '?' : (char)c;
 		}
 	}
 	while (s->len && s->text[s->len - 1] == ' ')
