@@ -1,104 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""vmtap doctor: every fault is made for real in namespaces of its own, seen by its name, and
-gone after the command that the doctor gave has been run."""
+"""vmtap doctor: a healthy host, devices, limits, TAPs, and what is printed. Every fault is made for real in namespaces of its own, seen
+by its name, and gone after the command that the doctor gave has been run."""
 
 import ctypes
 import json
 import os
-import shutil
-import signal
 import struct
 import subprocess
 
 import pytest
 
 import tuntap
-import vmtap
-from netns import Netns, wait_until
-from room import NOBODY, Room
-
-OK, WARNING, USAGE, ERROR = 0, 1, 2, 3
-HELPER = "/opt/vmtap-bridge-helper"
-QEMU_HELPER = "/usr/lib/qemu/qemu-bridge-helper"
-LIST = "/etc/vmtap/bridge.conf"
-
-
-class Patient(Room):
-    """A room with the doctor in it."""
-
-    def __init__(self, ns):
-        super().__init__(ns)
-        self.run("mkdir %s/vmtap" % self.folder)
-        for name in "vmtap", "libvmtap.so.0":
-            self.copy(os.path.join(vmtap.build(), name), "%s/bin/%s" % (self.folder, name))
-
-    def copy(self, source, target, mode=0o755):
-        self.run("mkdir -p %s && cp --no-preserve=all %s %s && chmod %o %s" % (
-            os.path.dirname(target), source, target, mode, target))
-
-    def ask(self, *args, user=None, wrap=(), **kw):
-        """The doctor's findings and its exit status."""
-        done = self.run([*wrap, self.bin + "/vmtap", "--json", "doctor", *args], user=user, check=False, **kw)
-        assert not done.stderr, done.stderr
-        found = json.loads(done.stdout)
-        worst = max((["ok", "note", "warning", "error"].index(f["severity"]) for f in found), default=0)
-        assert done.returncode == [OK, OK, WARNING, ERROR][worst]
-        return found
-
-    def faults(self, check, *args, **kw):
-        """Findings of one check that are not "ok"."""
-        return [f for f in self.ask(*args, **kw) if f["check"] == check and f["severity"] != "ok"]
-
-    def fault(self, check, *args, severity=None, says="", **kw):
-        """The one finding that a check has."""
-        found = self.faults(check, *args, **kw)
-        assert len(found) == 1, found
-        assert severity in (None, found[0]["severity"]), found
-        assert says in found[0]["what"], found
-        return found[0]
-
-    def mend(self, check, *args, by=None, **kw):
-        """The fault is there; after its remedy it is not. Returns the finding."""
-        found = self.fault(check, *args, **kw)
-        assert found["remedy"]
-        self.run(found["remedy"], **(by or {}))
-        kw = {k: v for k, v in kw.items() if k not in ("severity", "says")}
-        assert self.faults(check, *args, **kw) == []
-        return found
-
-
-@pytest.fixture
-def room(ns):
-    with Patient(ns) as made:
-        yield made
-
-
-def helper(room, path=HELPER, caps="cap_net_admin+ep"):
-    """An installed bridge helper."""
-    room.run("mkdir -p /opt; mountpoint -q /opt || mount -t tmpfs -o mode=755 none /opt")
-    room.copy(os.path.join(vmtap.build(), "vmtap-bridge-helper"), path)
-    if caps:
-        room.run(["setcap", caps, path])
-    return path
-
-
-def bridge(room, uplink=True):
-    """br0, up, with an uplink whose other end is up."""
-    room.run("ip link add br0 type bridge && ip link set br0 up")
-    if uplink:
-        room.run("ip link add up0 type veth peer far0 && ip link set up0 master br0 up && ip link set far0 up")
-
-
-def port(options=""):
-    return "bridge,br=br0,helper=%s%s" % (HELPER, options)
-
-
-@pytest.fixture
-def healthy(room):
-    bridge(room)
-    helper(room)
-    room.write(LIST, "allow br0\n")
-    return room
+from netns import wait_until
+from patient import ERROR, HELPER, LIST, NOBODY, QEMU_HELPER, USAGE, bridge, healthy, leak, port, room  # noqa: F401
 
 
 # --------------------------------------------------------------------- nothing wrong
@@ -227,249 +141,20 @@ def test_user_namespaces_that_a_distribution_forbids(room, name, value):
     room.mend("user-namespaces", severity="note", says="%s=%d" % (name, value))
 
 
-def leak(room, names):
-    """TAPs that a process made that has ended."""
-    ns = os.stat("/proc/self/ns/pid").st_ino
-    tag = "vmtap: user=root program=vmtap pid=%d start=1 ns=%d since=1795000000" % (2 ** 22 - 1, ns)
-    room.write(room.folder + "/batch", "".join(
-        "tuntap add %s mode tap\nlink set %s alias \"%s\"\n" % (n, n, tag) for n in names))
-    room.run(["ip", "-batch", room.folder + "/batch"])
-
-
 def test_leaked_taps_are_reaped(room):
-    leak(room, ["vm0", "vm1"])
+    leak(room, ["lost0", "lost1"])
     room.run("ip tuntap add mine mode tap")
-    room.mend("leaked-taps", severity="warning", says="2 were left behind by a process that has ended: vm0, vm1")
+    room.mend("leaked-taps", severity="warning", says="2 were left behind by a process that has ended: lost0, lost1")
     assert room.run("ip link show mine")
 
 
 def test_leaked_taps_of_another_bridge_do_not_count(room):
     bridge(room)
     room.run("ip link add br1 type bridge")
-    leak(room, ["vm0"])
-    room.run("ip link set vm0 master br1")
+    leak(room, ["lost0"])
+    room.run("ip link set lost0 master br1")
     assert room.faults("leaked-taps", "br0") == []
     assert room.fault("leaked-taps", "br1")["object"] == "TAPs on bridge br1"
-
-
-# ---------------------------------------------------------------------------- the bridge
-
-
-def test_a_bridge_that_does_not_exist_is_made(room):
-    room.mend("bridge-exists", "br7", severity="error", says="no interface of that name")
-    assert room.faults("bridge-up", "br7") == []
-
-
-def test_an_interface_that_is_no_bridge(room):
-    room.run("ip link add v0 type veth peer v1")
-    room.fault("bridge-exists", "v0", severity="error", says='no bridge but of kind "veth"')
-
-
-def test_a_bridge_that_is_down_is_set_up(room):
-    room.run("ip link add br0 type bridge")
-    room.mend("bridge-up", "br0", severity="error")
-
-
-def test_a_name_that_a_shell_would_run(room):
-    """The remedy is one word where the name is one."""
-    name = "a'b;touch$x"
-    room.run(["ip", "link", "add", name, "type", "bridge"])
-    room.mend("bridge-up", name, severity="error")
-    assert room.run("ls %s/x ./b" % room.folder, check=False).returncode
-
-
-def test_a_name_with_control_characters_is_shown_without(room):
-    room.run("ip link add br0 type bridge; ip link set br0 up")
-    name = "a\x1b[2Jb"
-    done = room.run([room.bin + "/vmtap", "doctor", name], check=False)
-    assert done.returncode == ERROR and "\x1b" not in done.stdout and "a?[2Jb" in done.stdout
-    assert room.fault("name", name)["object"] == "bridge a?[2Jb"
-    room.run(["ip", "link", "add", name, "type", "veth", "peer", "v1"])  # the kernel allows it
-    room.run(["ip", "link", "set", name, "master", "br0"])
-    assert "uplink" in room.fault("bridge-uplink", "br0")["what"]
-
-
-def test_a_bridge_without_an_uplink(room):
-    bridge(room, uplink=False)
-    room.run("ip tuntap add vm0 mode tap && ip link set vm0 master br0 up; "
-             "ip link add eth0 type veth peer far0 && ip link set far0 up")
-    room.run("ip addr add 10.9.0.1/24 dev far0")  # so it is in use
-    found = room.mend("bridge-uplink", "br0", severity="note", says="no uplink")
-    assert found["remedy"] == "ip link set eth0 master br0 up"
-
-
-def test_an_uplink_that_is_down_or_without_a_cable(room):
-    bridge(room)
-    room.run("ip link set up0 down")
-    room.mend("bridge-uplink", "br0", severity="warning", says="uplink is down")
-    room.run("ip link set far0 down")
-    room.fault("bridge-uplink", "br0", severity="warning", says="no carrier")
-
-
-def test_a_port_that_listens(room):
-    room.run("ip link add br0 type bridge stp_state 1 && ip link set br0 up")
-    room.run("ip link add up0 type veth peer far0 && ip link set up0 master br0 up && ip link set far0 up")
-    wait_until(lambda: room.faults("bridge-stp", "br0"))
-    found = room.mend("bridge-stp", "br0", severity="warning", says="port up0 is listening")
-    assert "stp_state 0" in found["remedy"]
-
-
-def test_a_full_bridge(room):
-    bridge(room)
-    names = ["leak%d" % n for n in range(1022)]
-    leak(room, names)
-    room.write(room.folder + "/batch", "".join("link set %s master br0\n" % n for n in names))
-    room.run(["ip", "-batch", room.folder + "/batch"])
-    room.run("ip tuntap add over mode tap")
-    assert room.run("ip link set over master br0", check=False).returncode  # it is full indeed
-    room.mend("bridge-full", "br0", severity="error", says="1023 ports and the kernel allows 1023")
-    room.run("ip link set over master br0")
-
-
-@pytest.mark.parametrize("fault, what", [
-    ("ip link set vm0 mtu 1400", "tap vm0"),
-    ("ip link set vm0 mtu 9000", "tap vm0"),
-    ("ip link set far0 mtu 1400; ip link set up0 mtu 1400; ip link set vm0 mtu 1400; "
-     "ip link set br0 mtu 1500", "bridge br0"),
-])
-def test_mtus_that_do_not_agree(room, fault, what):
-    bridge(room)
-    room.run("ip tuntap add vm0 mode tap && ip link set vm0 master br0 up")
-    assert room.faults("mtu", "br0") == []
-    room.run(fault)
-    found = room.mend("mtu", "br0", severity="warning", says="its MTU is")
-    assert found["object"] == what
-
-
-def test_an_mtu_that_is_asked_for_and_does_not_agree(room):
-    bridge(room)
-    room.fault("mtu", "tap,br=br0,mtu=9000", severity="warning", says="mtu=9000 is asked for")
-
-
-def test_multicast_snooping_without_a_querier(room):
-    bridge(room)
-    assert room.faults("multicast-querier", "br0") == []  # nobody uses IPv6
-    room.run("ip addr add fd00::1/64 dev br0")
-    room.mend("multicast-querier", "br0", severity="note", says="nobody asks for them")
-
-
-# -------------------------------------------------------------------------- the firewall
-
-
-@pytest.fixture
-def pair(room):
-    """Two hosts on br0, which is all that joins them."""
-    room.run("ip link add br0 type bridge && ip link set br0 up")
-    with Netns() as a, Netns() as b:
-        for n, other in enumerate((a, b), 1):
-            room.run("ip link add p%d type veth peer eth0 netns /proc/%d/ns/net && "
-                     "ip link set p%d master br0 up" % (n, other.pid, n))
-            other.run("ip addr add 10.9.0.%d/24 dev eth0; ip addr add fd09::%d/64 dev eth0; "
-                      "ip link set eth0 up" % (n, n))
-        room.a, room.b = a, b
-        yield room
-
-
-def passes(room, version):
-    target = "10.9.0.2" if version == 4 else "fd09::2"
-    return room.a.run("ping -%d -n -c 2 -i 0.2 -W 1 %s" % (version, target), check=False).returncode == 0
-
-
-LEGACY = pytest.mark.skipif(not shutil.which("iptables-legacy"), reason="iptables-legacy is not installed")
-NFT = pytest.mark.skipif(not shutil.which("iptables-nft"), reason="iptables-nft is not installed")
-
-
-@pytest.mark.parametrize("version, fault, chain", [
-    pytest.param(4, "iptables-legacy -P FORWARD DROP", "iptables-legacy chain FORWARD", marks=LEGACY),
-    pytest.param(6, "ip6tables-legacy -P FORWARD DROP", "ip6tables-legacy chain FORWARD", marks=LEGACY),
-    pytest.param(4, "iptables-nft -P FORWARD DROP", "ip chain FORWARD", marks=NFT),
-    pytest.param(6, "ip6tables-nft -P FORWARD DROP", "ip6 chain FORWARD", marks=NFT),
-    pytest.param(4, "iptables-legacy -A FORWARD -j REJECT", "iptables-legacy chain FORWARD", marks=LEGACY),
-    pytest.param(4, "iptables-nft -N late && iptables-nft -A FORWARD -i br+ -j late && iptables-nft -A late -j DROP",
-                 "ip chain FORWARD", marks=NFT),
-    (4, "nft add table inet f && nft 'add chain inet f through { type filter hook forward priority 0; policy drop; }' && "
-        "nft add rule inet f through meta nfproto ipv6 accept", "inet chain through"),
-    (6, "nft add table inet f && nft 'add chain inet f through { type filter hook forward priority 0; policy drop; }' && "
-        "nft add rule inet f through meta nfproto ipv4 accept", "inet chain through"),
-    (4, "nft add table ip f && nft 'add chain ip f through { type filter hook forward priority 0; }' && "
-        "nft add rule ip f through iifname != docker0 counter reject", "ip chain through"),
-])
-def test_a_firewall_that_drops_what_the_bridge_forwards(pair, version, fault, chain):
-    """What the doctor says is what the kernel does, before and after."""
-    wait_until(lambda: passes(pair, version))
-    assert pair.faults("bridge-netfilter", "br0") == []
-    pair.run(fault)
-    assert not passes(pair, version)
-    found = pair.mend("bridge-netfilter", "br0", severity="error", says=chain)
-    assert "IPv%d" % version in found["what"]
-    assert passes(pair, version)
-
-
-@pytest.mark.parametrize("rules", [
-    pytest.param("iptables-legacy -P FORWARD DROP; iptables-legacy -N user; iptables-legacy -A FORWARD -j user; "
-                 "iptables-legacy -A user -m physdev --physdev-is-bridged -j ACCEPT", marks=LEGACY),
-    pytest.param("iptables-legacy -P FORWARD DROP; iptables-legacy -A FORWARD -i docker0 -j DROP; "
-                 "iptables-legacy -A FORWARD -i br+ ! -o docker0 -j ACCEPT", marks=LEGACY),
-    pytest.param("iptables-nft -P FORWARD DROP; iptables-nft -N user; iptables-nft -A FORWARD -j user; "
-                 "iptables-nft -A user -m physdev --physdev-is-bridged -j ACCEPT", marks=NFT),
-    pytest.param("iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -g user 2>/dev/null; "
-                 "iptables-nft -A FORWARD -i br+ ! -o docker0 -m comment --comment x -j ACCEPT", marks=NFT),
-    "nft add table ip f; nft 'add chain ip f through { type filter hook forward priority 0; policy drop; }'; "
-    "nft add chain ip f user; nft add rule ip f through iifname \"docker*\" drop; nft add rule ip f through goto user; "
-    "nft add rule ip f user iif br0 counter log accept",
-])
-def test_a_rule_that_lets_the_bridge_pass_is_understood(pair, rules):
-    pair.run(rules)
-    assert passes(pair, 4)
-    assert pair.faults("bridge-netfilter", "br0") == []
-
-
-@pytest.mark.parametrize("rules", [
-    pytest.param("iptables-legacy -P FORWARD DROP; iptables-legacy -A FORWARD -s 10.9.0.0/24 -j ACCEPT", marks=LEGACY),
-    pytest.param("iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -s 10.9.0.0/24 -j ACCEPT", marks=NFT),
-    "nft add table ip f; nft 'add chain ip f through { type filter hook forward priority 0; policy drop; }'; "
-    "nft add rule ip f through iifname '{ \"br0\", \"br1\" }' accept",
-    "nft add table ip f; nft 'add chain ip f through { type filter hook forward priority 0; policy drop; }'; "
-    "nft add chain ip f user; nft add rule ip f user accept; nft add rule ip f through ct state new,established jump user",
-])
-def test_what_may_pass_is_a_warning(pair, rules):
-    pair.run(rules)
-    assert passes(pair, 4)
-    pair.mend("bridge-netfilter", "br0", severity="warning", says="except what other rules of it accept")
-
-
-def test_a_firewall_that_does_not_see_the_bridge(pair):
-    """Without br_netfilter; but the bridge can have it for itself."""
-    pair.run("nft add table ip f; nft 'add chain ip f through { type filter hook forward priority 0; policy drop; }'")
-    pair.run("sysctl -q -w net.bridge.bridge-nf-call-iptables=0")
-    assert passes(pair, 4) and pair.faults("bridge-netfilter", "br0") == []
-    pair.run("ip link set br0 type bridge nf_call_iptables 1")
-    assert not passes(pair, 4)
-    pair.mend("bridge-netfilter", "br0", severity="error")
-    assert passes(pair, 4)
-
-
-def test_arp_that_a_firewall_drops(pair):
-    if pair.run("arptables-legacy -P FORWARD DROP", check=False).returncode:
-        pytest.skip("arptables-legacy is not installed, or this kernel has no arptables")
-    assert not passes(pair, 4)
-    pair.mend("bridge-netfilter", "br0", severity="error", says="ARP")
-    assert passes(pair, 4)
-
-
-def test_chains_of_the_bridge_itself(pair):
-    pair.run("nft add table bridge f; nft 'add chain bridge f through { type filter hook forward priority 0; policy drop; }'")
-    assert not passes(pair, 4)
-    found = pair.fault("bridge-netfilter", "br0", severity="error", says="bridge chain through")
-    assert "ibrname" in found["remedy"]
-    pair.run("nft insert rule bridge f through accept")
-    assert passes(pair, 4) and pair.faults("bridge-netfilter", "br0") == []
-
-
-def test_who_may_not_look_at_the_firewall_is_told(room):
-    bridge(room)
-    found = room.fault("bridge-netfilter", "br0", user=NOBODY, severity="note", says="only root may read")
-    assert found["remedy"] == "sudo vmtap doctor br0"
 
 
 # ------------------------------------------------------------------------------- the TAP
@@ -535,14 +220,14 @@ def test_queues_beyond_the_drivers_limit(room, ns):
 
 
 def test_a_tap_that_is_in_use(room, ns):
-    fd = tuntap.open_tap(ns, "vm0", persist=True)
+    fd = tuntap.open_tap(ns, "busy0", persist=True)
     try:
-        found = room.fault("tap-busy", "tap,ifname=vm0", severity="error")
+        found = room.fault("tap-busy", "tap,ifname=busy0", severity="error")
         assert "process %d" % os.getpid() in found["what"]
-        assert room.faults("tap-busy", "vm0") == []  # nobody said that it is to be opened
+        assert room.faults("tap-busy", "busy0") == []  # nobody said that it is to be opened
     finally:
         os.close(fd)
-    assert room.faults("tap-busy", "tap,ifname=vm0") == []
+    assert room.faults("tap-busy", "tap,ifname=busy0") == []
 
 
 def test_a_tap_that_is_down_or_on_no_bridge(room):
@@ -554,202 +239,6 @@ def test_a_tap_that_is_down_or_on_no_bridge(room):
     room.mend("tap-bridge", target, user=NOBODY, severity="error", says="on no bridge")
     room.run("ip link set vm0 nomaster")
     room.fault("tap-bridge", "vm0", severity="note", says="on no bridge")
-
-
-# ------------------------------------------------------- programs that manage interfaces
-
-
-def pretend(room, name):
-    """A process of that name, which is all that says that the program runs."""
-    room.run("cp /usr/bin/sleep %s" % os.path.join(room.folder, name))
-    room.popen([os.path.join(room.folder, name), "infinity"])
-    wait_until(lambda: room.run("grep -lx %s /proc/*/comm" % name[:15], check=False).stdout)
-
-
-def test_network_manager_about_to_manage_the_tap(room):
-    room.run("mkdir -p /etc/NetworkManager/conf.d")
-    assert room.faults("network-manager", "tap,ifname=vm0") == []
-    pretend(room, "NetworkManager")
-    room.stub("nmcli")
-    room.mend("network-manager", "tap,ifname=vm0", severity="warning", says="not told to leave it alone")
-    assert room.faults("network-manager", "tap,ifname=vm1")
-    room.write("/etc/NetworkManager/NetworkManager.conf", "[main]\nplugins=keyfile\n[keyfile]\n"
-               "unmanaged-devices=interface-name:vm*;except:interface-name:vm2\n")
-    assert room.faults("network-manager", "tap,ifname=vm1") == []
-    assert room.faults("network-manager", "tap,ifname=vm2")
-
-
-def test_network_manager_of_another_network(room):
-    other = subprocess.Popen(["sh", "-c", "cp /usr/bin/sleep %s && exec %s infinity" % (
-        ("/tmp/NetworkManager",) * 2)])
-    try:
-        wait_until(lambda: open("/proc/%d/comm" % other.pid).read() == "NetworkManager\n")
-        assert room.faults("network-manager", "tap,ifname=vm0") == []
-    finally:
-        other.kill()
-        other.wait()
-        os.unlink("/tmp/NetworkManager")
-
-
-def test_networkd_about_to_manage_the_tap(room):
-    room.write("/etc/systemd/network/80-wired.network", "[Match]\nType=ether\nName=!lo\n\n[Network]\nDHCP=yes\n")
-    assert room.faults("networkd", "tap,ifname=vm0") == []
-    pretend(room, "systemd-networkd")
-    room.stub("networkctl")
-    found = room.mend("networkd", "tap,ifname=vm0", severity="warning", says="/etc/systemd/network/80-wired.network")
-    assert "Unmanaged=yes" in found["remedy"]
-
-
-# ----------------------------------------------------------------------- the bridge helper
-
-
-def test_a_helper_that_is_not_there(healthy):
-    healthy.fault("helper-found", "bridge,br=br0,helper=/opt/none", severity="error", says="No such file")
-
-
-def test_a_helper_that_a_user_may_not_run(healthy):
-    healthy.run(["chmod", "0750", HELPER])
-    assert healthy.faults("helper-access", port()) == []
-    healthy.mend("helper-access", port(), user=NOBODY, severity="error", says="user nobody may not run it (mode 0750)")
-
-
-def test_a_helper_without_privilege(healthy):
-    healthy.run(["setcap", "-r", HELPER])
-    assert healthy.fault("helper-privilege", port(), severity="note")  # root has enough of it
-    found = healthy.mend("helper-privilege", port(), user=NOBODY, severity="error", says="neither CAP_NET_ADMIN")
-    assert found["remedy"] == "setcap cap_net_admin+ep " + HELPER
-
-
-def test_a_helper_with_a_capability_that_is_not_in_force(healthy):
-    healthy.run(["setcap", "cap_net_admin+p", HELPER])
-    healthy.mend("helper-privilege", port(), user=NOBODY, severity="error", says="not in force")
-
-
-def test_a_helper_of_the_wrong_owner(healthy):
-    healthy.run(["chown", "4711", HELPER])
-    healthy.run(["chmod", "4755", HELPER])
-    healthy.mend("helper-owner", port(), user=NOBODY, severity="error", says="set-uid and belongs to user")
-
-
-def test_a_helper_that_others_can_change(healthy):
-    healthy.run(["chmod", "0775", HELPER])
-    healthy.mend("helper-owner", port(), severity="warning", says="others than its owner can change it")
-
-
-def test_a_helper_with_capabilities_that_a_user_owns(healthy):
-    healthy.run(["chown", "4711", HELPER])
-    healthy.run(["setcap", "cap_net_admin+ep", HELPER])
-    healthy.mend("helper-owner", port(), severity="warning", says="has capabilities and belongs to user")
-    assert healthy.faults("helper-privilege", port(), user=NOBODY) == []
-
-
-def test_a_helper_on_a_nosuid_mount(healthy):
-    healthy.run("mount -o remount,nosuid /opt")
-    found = healthy.mend("helper-nosuid", port(), user=NOBODY, severity="error", says="mounted nosuid")
-    assert found["remedy"] == "mount -o remount,suid /opt"
-
-
-@pytest.mark.parametrize("how, says", [("--no-new-privs", "no_new_privs"), ("--bounding-set=-net_admin", "bounding set")])
-def test_a_process_that_takes_the_helpers_privilege(healthy, how, says):
-    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", how]
-    healthy.fault("helper-confined", port(), wrap=user, severity="error", says=says)
-    assert healthy.faults("helper-confined", port(), user=NOBODY) == []
-
-
-def test_a_helper_that_is_a_command_line(healthy):
-    healthy.fault("helper-found", "bridge,helper=sudo %s" % HELPER, severity="note", says="shell's command line")
-
-
-def test_for_a_host_the_helper_is_what_users_lack(room):
-    bridge(room)
-    room.write(LIST, "allow br0\n")
-    if not os.path.exists(QEMU_HELPER) or os.stat(QEMU_HELPER).st_mode & 0o4000:
-        pytest.skip("QEMU's helper is not installed without privilege, as Debian does")
-    assert room.fault("helper-privilege")["severity"] == "note"
-    assert room.fault("helper-privilege", user=NOBODY)["severity"] == "warning"
-
-
-# -------------------------------------------------------------------------- the access list
-
-
-def test_an_access_list_that_does_not_exist(healthy):
-    healthy.run("rm -r /etc/vmtap; rm -rf /etc/qemu")
-    found = healthy.mend("access-list", port(), severity="error", says="No such file")
-    assert found["remedy"].endswith("echo 'allow br0' >%s" % LIST)
-    assert healthy.faults("access-rule", port()) == []
-
-
-def test_an_access_list_that_a_user_may_not_read(healthy):
-    healthy.run("chmod 0600 %s; chmod 0700 /etc/vmtap" % LIST)
-    healthy.mend("access-list", port(), user=NOBODY, severity="error", says="ermission denied")
-
-
-def test_an_access_list_that_others_can_write(healthy):
-    healthy.run("chmod 0666 %s; chown 4711 /etc/vmtap" % LIST)
-    healthy.mend("access-list", port(), severity="error")
-
-
-def test_a_folder_as_an_access_list(healthy):
-    healthy.run("rm %s; mkdir %s" % (LIST, LIST))
-    healthy.fault("access-list", port(), severity="error", says="a folder and no regular file")
-
-
-@pytest.mark.parametrize("line", ["allow", "alow br0", "allow br0 br1", "include relative"])
-def test_a_wrong_line_is_named_with_its_file(healthy, line):
-    healthy.write(LIST, "# fine\nallow br0\n%s\n" % line)
-    found = healthy.mend("access-list", port(), severity="error", says=LIST + ":3")
-    assert found["remedy"] == "sed -i '3s/^/#/' " + LIST
-    assert healthy.faults("access-rule", port()) == []
-
-
-def test_a_wrong_line_of_an_included_file(healthy):
-    healthy.write("/etc/vmtap/more.conf", "\nnonsense\n")
-    healthy.write(LIST, "include /etc/vmtap/more.conf\nallow br0\n")
-    healthy.mend("access-list", port(), severity="error", says="/etc/vmtap/more.conf:2")
-
-
-@pytest.mark.parametrize("text", ["", "allow br1\n", "allow br1", "# allow br0"])
-def test_a_bridge_that_no_line_allows(healthy, text):
-    healthy.write(LIST, text)
-    healthy.mend("access-rule", port(), severity="error", says="no line of %s allows" % LIST)
-    assert healthy.fault("access-rule", "br7", severity="note")
-    assert healthy.fault("access-rule", "br7", user=NOBODY, severity="warning")
-
-
-def test_a_bridge_that_a_line_denies(healthy):
-    healthy.write(LIST, "allow all\ndeny br0\n")
-    healthy.mend("access-rule", port(), severity="error", says='denied by %s:2 ("deny br0")' % LIST)
-
-
-@pytest.mark.parametrize("option, line", [("ifname=vm7", "allow-ifname br0 vm7"),
-                                          ("mac=52:54:00:00:00:07", "allow-mac br0 52:54:00:00:00:07")])
-def test_a_wish_that_no_line_allows(healthy, option, line):
-    found = healthy.mend("access-rule", port("," + option), severity="error")
-    assert line in found["remedy"]
-
-
-def test_an_included_file_that_the_user_may_not_read(healthy):
-    healthy.write("/etc/vmtap/bob.conf", "allow br0\n", 0o600)
-    healthy.write(LIST, "include /etc/vmtap/bob.conf\n")
-    assert healthy.faults("access-rule", port()) == []
-    found = healthy.fault("access-rule", port(), user=NOBODY, severity="error")
-    assert LIST + ":1 includes cannot be opened" in found["why"]
-
-
-def test_the_list_of_qemus_helper_is_another(healthy):
-    healthy.copy(HELPER, "/opt/qemu-bridge-helper")
-    healthy.run("mkdir -p /etc/qemu; echo allow br5 >/etc/qemu/bridge.conf")
-    found = healthy.mend("access-rule", "bridge,br=br0,helper=/opt/qemu-bridge-helper", severity="error")
-    assert found["remedy"].endswith(">>/etc/qemu/bridge.conf")
-
-
-def test_what_the_doctor_says_is_what_the_helper_does(healthy):
-    """Two programs, one reader."""
-    for text, allowed in [("allow br0\n", True), ("deny br0\nallow all\n", False), ("allow br0\nx\n", False)]:
-        healthy.write(LIST, text)
-        done = healthy.run([HELPER, "--check", "--br=br0"], user=NOBODY, check=False)
-        found = healthy.faults("access-rule", port(), user=NOBODY) + healthy.faults("access-list", port(), user=NOBODY)
-        assert (done.returncode == 0) == allowed == (not found)
 
 
 # ------------------------------------------------------------------------------- macvtap
