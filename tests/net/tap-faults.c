@@ -40,7 +40,8 @@ static struct {
 	unsigned long request;
 	int code;
 	unsigned long lacks;
-	unsigned hide; /* flags that TUNGETFEATURES does not show */
+	unsigned hide;		   /* flags that TUNGETFEATURES does not show */
+	const char *before_attach; /* a command that comes in between, once */
 } no_ioctl;
 
 static bool is_tap(int fd)
@@ -85,6 +86,10 @@ STANDS_IN int ioctl(int fd, unsigned long request, ...)
 	va_start(ap, request);
 	arg = va_arg(ap, unsigned long);
 	va_end(ap);
+	if (request == TUNSETIFF && no_ioctl.before_attach) {
+		lab_run(no_ioctl.before_attach);
+		no_ioctl.before_attach = NULL;
+	}
 	if (no_ioctl.request && request == no_ioctl.request) {
 		errno = no_ioctl.code;
 		return -1;
@@ -457,6 +462,32 @@ static void a_queue_that_cannot_be_detached_is_still_read(void **state)
 	lab_close(&lab);
 }
 
+/* Between seeing that the device is there again and attaching to it, it goes: attaching would make
+ * one, which is not what was waited for. */
+static void a_device_that_goes_again_is_not_made_by_mistake(void **state)
+{
+	struct lab lab;
+
+	lacking_nothing();
+	open_plain(&lab, ",reconnect-ms=5");
+	lab_run("ip link del vm0");
+	while (vmtap_port_state(lab.tap) == VMTAP_PORT_UP)
+		vmtap_dispatch(lab.v, 1000);
+	no_ioctl.before_attach = "ip link del vm0";
+	lab_run("ip tuntap add vm0 mode tap");
+	while (no_ioctl.before_attach)
+		vmtap_dispatch(lab.v, 1000);
+	assert_int_equal(vmtap_port_state(lab.tap), VMTAP_PORT_WAITING);
+	assert_int_equal(if_nametoindex("vm0"), 0);
+	lab_run("ip tuntap add vm0 mode tap && ip link set vm0 up");
+	while (vmtap_port_state(lab.tap) != VMTAP_PORT_UP)
+		vmtap_dispatch(lab.v, 1000);
+	close(lab.packet);
+	lab.packet = lab_packet_socket("vm0");
+	frames_pass(&lab);
+	lab_close(&lab);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -474,6 +505,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_step_that_fails_closes_everything),
 		cmocka_unit_test(without_carrier_in_the_kernel_the_peer_is_told_all_the_same),
 		cmocka_unit_test(a_queue_that_cannot_be_detached_is_still_read),
+		cmocka_unit_test(a_device_that_goes_again_is_not_made_by_mistake),
 	};
 
 	return lab_main(argc, argv, tests);

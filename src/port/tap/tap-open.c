@@ -259,6 +259,14 @@ int tap_device_open(struct tap *t, struct vmtap_error *err)
 	return ret;
 }
 
+/* Attaching makes a device when the one that was seen goes in between. Ours is not waited for. */
+static bool is_other(const struct tap *t, int index)
+{
+	struct nl_link link;
+
+	return nl_link_get(t->ifname, &link) < 0 || link.index != index;
+}
+
 int tap_device_reopen(struct tap *t, struct vmtap_error *err)
 {
 	struct nl_link link;
@@ -270,6 +278,8 @@ int tap_device_reopen(struct tap *t, struct vmtap_error *err)
 	t->created = false;    /* somebody else made this one */
 	t->script_ran = false; /* and nothing has set it up */
 	ret = open_queues(t, err);
+	if (!ret && is_other(t, link.index))
+		ret = -ENODEV;
 	if (!ret)
 		ret = set_owner(t, err);
 	if (ret < 0) {
