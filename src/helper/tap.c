@@ -6,10 +6,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "base/fd.h"
 #include "tapdev/bridge.h"
+#include "tapdev/owner.h"
 #include "tapdev/tun.h"
 
 /* "tap0" or "bridge br0" @code happened to while @action was done; the usual remedies. */
@@ -206,6 +208,15 @@ static int set_address(const struct tap *t, int sock, const struct args *a)
 	return ret < 0 ? ret : netif_set_mac(sock, t->ifname, mac);
 }
 
+/* The caller's, who gets it; for those who wonder later whose it is. It works without, too. */
+static void tag(const struct tap *t)
+{
+	char text[OWNER_TAG_MAX];
+
+	owner_tag(text, getppid());
+	netif_set_alias(t->ifindex, text);
+}
+
 int tap_make(struct tap *t, const struct bridge *br, const struct args *a,
 	     const struct privilege *p, struct vmtap_error *err)
 {
@@ -219,6 +230,7 @@ int tap_make(struct tap *t, const struct bridge *br, const struct args *a,
 	t->ifindex = netif_index(br->sock, t->ifname);
 	if (t->ifindex < 0)
 		return fail(t->ifindex, "tap", t->ifname, "look at it", p, err);
+	tag(t);
 	ret = netif_set_mtu(br->sock, t->ifname, br->mtu);
 	if (ret < 0)
 		return fail(ret, "tap", t->ifname, "give it the bridge's MTU", p, err);

@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* Interfaces and bridges through ioctls: one a function, no policy, no texts. */
+/* Interfaces and bridges through ioctls, mostly: one a function, no policy, no texts. */
 #include "tapdev/bridge.h"
 
 #include <errno.h>
 #include <linux/ethtool.h>
+#include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 #include <net/if_arp.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "base/fd.h"
 
 /* @ifname goes in; the answer, and the name the kernel found, come out in @ifr. */
 static int ask(int sock, unsigned long request, const char *ifname, struct ifreq *ifr)
@@ -103,4 +108,35 @@ int bridge_add(int sock, const char *bridge, int ifindex)
 	struct ifreq ifr = { .ifr_ifindex = ifindex };
 
 	return ask(sock, SIOCBRADDIF, bridge, &ifr);
+}
+
+int netif_set_alias(int ifindex, const char *alias)
+{
+	struct {
+		struct nlmsghdr nlh;
+		struct ifinfomsg ifi;
+		struct rtattr attr;
+		char alias[256];
+	} req = {
+		.nlh = { .nlmsg_type = RTM_NEWLINK, .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK },
+		.ifi = { .ifi_index = ifindex },
+		.attr = { .rta_type = IFLA_IFALIAS },
+	};
+	struct {
+		struct nlmsghdr nlh;
+		struct nlmsgerr err;
+		char more[512]; /* the request, sent back */
+	} answer = { 0 };
+	size_t len = strnlen(alias, sizeof(req.alias) - 1);
+	cleanup_fd int sock = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+
+	if (sock < 0)
+		return -errno;
+	memcpy(req.alias, alias, len);
+	req.attr.rta_len = (unsigned short)RTA_LENGTH(len);
+	req.nlh.nlmsg_len = (uint32_t)(offsetof(__typeof__(req), alias) + len);
+	if (send(sock, &req, req.nlh.nlmsg_len, 0) < 0 ||
+	    recv(sock, &answer, sizeof(answer), 0) < 0)
+		return -errno;
+	return answer.nlh.nlmsg_type == NLMSG_ERROR ? answer.err.error : -EPROTO;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Interfaces and bridges through ioctls: one a function, no policy, no texts.
+ * Interfaces and bridges through ioctls, mostly: one a function, no policy, no texts.
  * For the privileged helper, which is to know as little as it can; everybody
  * else has tapdev/netlink.h. netdevice(7), linux/sockios.h.
  *
@@ -29,6 +29,9 @@ int netif_set_up(int sock, const char *ifname);
 
 /** netif_rename() - -EEXIST: something has that name or alternative name. */
 int netif_rename(int sock, const char *from, const char *to);
+
+/** netif_set_alias() - Its alias, 1 to 255 characters; by netlink, as no ioctl sets it. */
+int netif_set_alias(int ifindex, const char *alias);
 
 /** bridge_is() - Is that interface a bridge of the kernel's? */
 bool bridge_is(int sock, const char *ifname);

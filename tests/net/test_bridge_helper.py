@@ -68,6 +68,13 @@ def test_frames_pass(host):
         wait_until(passes, timeout=20)
 
 
+def test_the_tap_is_tagged_with_the_caller(host):
+    host.allow("allow br0")
+    with host.call("--br=br0") as call:
+        assert re.fullmatch(r"vmtap: user=alice program=\S+ pid=\d+ start=[1-9]\d* ns=[1-9]\d* since=\d+",
+                            host.links()[call.ifname()]["ifalias"])
+
+
 def test_the_bridge_keeps_its_address(host):
     host.allow("allow br1")
     host.run("ip link add br1 type bridge; ip link add v0 address fc:ff:ff:ff:ff:ff type veth; ip link set v0 master br1")
