@@ -31,6 +31,17 @@ made = set()
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+def _heed_signals():
+    """Programs under test inherit what we ignore: a run under nohup, or in the background of a
+    script, would have them ignore the very signals that the tests send."""
+    for sig in signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM:
+        if signal.getsignal(sig) == signal.SIG_IGN:
+            signal.signal(sig, signal.default_int_handler if sig == signal.SIGINT else signal.SIG_DFL)
+
+
+_heed_signals()
+
+
 class Failed(Exception):
     """A command in a namespace failed; the message has all that it said."""
 

@@ -150,7 +150,8 @@ def test_signals_are_as_a_program_expects_them(ns, folder, script):
     up = script("up", "grep ^Sig /proc/self/status >%s/signals" % folder)
     with Vmtap(ns, [tap(up), "null"], folder):
         signals = dict(line.split(":\t") for line in read(folder + "/signals").splitlines())
-    assert int(signals["SigBlk"], 16) == 0 and int(signals["SigIgn"], 16) == 0
+    own = 3 << 31  # 32 and 33 are the C library's, out of reach
+    assert int(signals["SigBlk"], 16) & ~own == 0 and int(signals["SigIgn"], 16) & ~own == 0
 
 
 def test_frames_wait_for_the_script(ns, folder, script):
