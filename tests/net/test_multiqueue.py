@@ -18,6 +18,7 @@ FLOWS, EACH = 64, 10
 @pytest.fixture
 def wire(ns, folder):
     path = os.path.join(folder, "s")
+    ns.sysctl("net.ipv6.conf.default.disable_ipv6", 1)  # the kernel itself has nothing to say
     with Vmtap(ns, ["tap,ifname=vm0,queues=4,script=no,downscript=no",
                     "stream,server=on,path=" + path], folder) as v, StreamPeer(path) as vm:
         ns.run("ip addr add 10.0.0.1/24 dev vm0; ip neigh add 10.0.0.2 "
