@@ -65,6 +65,16 @@ static void port_event(void *opaque, struct port *p, enum vmtap_port_state state
 
 /* -------------------------------------------------------- named descriptors */
 
+static int find_fd(void *opaque, const char *name)
+{
+	const struct vmtap *v = opaque;
+
+	for (const struct named_fd *n = v->fds; n; n = n->next)
+		if (strcmp(n->name, name) == 0)
+			return n->fd;
+	return -ENOENT;
+}
+
 static int take_fd(void *opaque, const char *name)
 {
 	struct vmtap *v = opaque;
@@ -218,6 +228,7 @@ struct vmtap *vmtap_new(const struct vmtap_config *config, struct vmtap_error *e
 		.log = &v->log,
 		.event = v->config.event ? port_event : NULL,
 		.take_fd = take_fd,
+		.find_fd = find_fd,
 		.cancel_fd = -1,
 		.opaque = v,
 	};

@@ -81,6 +81,8 @@ struct port_env {
 	void (*event)(void *opaque, struct port *p, enum vmtap_port_state state);
 	/* a descriptor that was given a name; returns owned, or -ENOENT; may be NULL */
 	int (*take_fd)(void *opaque, const char *name);
+	/* the same, borrowed: it stays where it is */
+	int (*find_fd)(void *opaque, const char *name);
 	int cancel_fd; /* readable: long waits end with -ECANCELED; -1: none */
 	void *opaque;
 };

@@ -285,8 +285,12 @@ static void check_leaves_a_named_descriptor_where_it_is(void **state)
 
 	lab_open_ports(&lab, NULL, 0);
 	assert_int_equal(vmtap_add_fd(lab.v, "mine", fd, &err), 0);
-	for (int i = 0; i < 3; i++)
+	assert_int_equal(vmtap_add_fd(lab.v, "other", dup(2), &err), 0);
+	for (int i = 0; i < 3; i++) {
 		assert_int_equal(vmtap_port_check(lab.v, "tap,fd=mine", &err), 0);
+		assert_int_equal(vmtap_port_check(lab.v, "tap,fd=other", &err), -EINVAL);
+		assert_int_equal(vmtap_port_check(lab.v, "tap,fd=nobody", &err), -ENOENT);
+	}
 	lab.tap = vmtap_port_open(lab.v, "tap,fd=mine", &err);
 	assert_non_null(lab.tap);
 	lab_close(&lab);

@@ -65,28 +65,25 @@ static int take_fds(struct tap *t, const struct conf *conf, struct vmtap_error *
 	return ret;
 }
 
-/* Named ones are left where they are, unseen: looking at one would take it. */
-static int check_fds(const struct conf *conf, struct vmtap_error *err)
+/* As take_fds(), and everything stays where it is. */
+static int check_fds(const struct port_env *env, const struct conf *conf, struct vmtap_error *err)
 {
-	bool single = conf_has(conf, "fd"), named = false;
-	unsigned cnt = single ? 1 : conf_list_cnt(conf, "fds"), got = 0;
+	const struct port_env look = { .take_fd = env->find_fd, .opaque = env->opaque };
+	bool single = conf_has(conf, "fd"), named;
+	unsigned cnt = single ? 1 : conf_list_cnt(conf, "fds");
 	int *fds = calloc(cnt, sizeof(*fds));
-	struct port_env nobody = { 0 };
 	struct tap_fd_info info;
 	int ret = fds ? 0 : error_errno(err, ENOMEM, "tap", "use the descriptors");
 
 	for (unsigned i = 0; !ret && i < cnt; i++) {
 		const char *text =
 			single ? conf_str(conf, "fd", "") : conf_list_item(conf, "fds", i);
-		int fd = resolve_fd(&nobody, text, &named, err);
 
-		if (fd >= 0)
-			fds[got++] = fd;
-		else if (!named)
-			ret = fd;
+		fds[i] = resolve_fd(&look, text, &named, err);
+		ret = fds[i] < 0 ? fds[i] : 0;
 	}
 	if (!ret)
-		ret = tap_fds_probe(fds, got, &info, err);
+		ret = tap_fds_probe(fds, cnt, &info, err);
 	free(fds);
 	return ret;
 }
@@ -185,7 +182,7 @@ static int tap_check(const struct port_env *env, const struct conf *conf, struct
 	int ret = tap_opts_init(&opts, conf, err);
 
 	if (!ret)
-		ret = opts.source == TAP_FROM_FDS ? check_fds(conf, err)
+		ret = opts.source == TAP_FROM_FDS ? check_fds(env, conf, err)
 						  : tap_opts_check(&opts, conf, err);
 	tap_opts_fini(&opts);
 	return ret;
