@@ -30,6 +30,17 @@ def sh(redirections):
     return ["sh", "-c", 'exec "$@" ' + redirections, "sh"]
 
 
+def read_lines(stream, cnt):
+    """What comes out of a pipe until it is @cnt lines, within 10 s each."""
+    data = b""
+    while data.count(b"\n") < cnt:
+        assert select.select([stream], [], [], 10)[0], "only this came: %r" % data
+        part = os.read(stream.fileno(), 4096)
+        assert part, "it ended after %r" % data
+        data += part
+    return data.decode().splitlines()
+
+
 # ------------------------------------------------------------------ the command line
 
 
@@ -167,9 +178,9 @@ def test_json_stays_whole_however_long_its_texts(ns, folder, name, status):
     os.chmod(script, 0o755)
     proc = ns.popen([vmtap.program(), "-v", "--log-format", "json", "connect", "null",
                      "tap,ifname=vm0,downscript=no,script=" + script], stderr=subprocess.PIPE)
-    lines = [proc.stderr.readline() for _ in range(2)]
+    lines = read_lines(proc.stderr, 2)
     assert end(proc) == (RESOURCE if status else OK)
-    running, then = map(json.loads, lines)
+    running, then = map(json.loads, lines[:2])
     assert running["port"] == "tap#1" and running["message"].startswith("running /")
     assert "?" not in running["message"]
     if status:
@@ -230,19 +241,19 @@ def test_the_summary_is_a_table_for_people(ns, folder):
 def test_live_lines_come_at_their_time(ns, folder, args):
     path = os.path.join(folder, "s")
     proc = ns.popen([vmtap.program(), *args, "--stats", "0.1", "connect", TAP + ",id=left",
-                     "stream,server=on,id=right,path=" + path], stdout=subprocess.PIPE, text=True)
+                     "stream,server=on,id=right,path=" + path], stdout=subprocess.PIPE)
     wait_until(lambda: os.path.exists(path))
     exchange(ns, path, 5)
-    lines = [proc.stdout.readline() for _ in range(6)]
+    lines = read_lines(proc.stdout, 6)
     if args:
-        events = [json.loads(line) for line in lines]
+        events = [json.loads(line) for line in lines[:6]]
         assert [e["port"] for e in events] == ["left", "right"] * 3
         assert {e["event"] for e in events} == {"stats"}
         assert events[-1]["rx"]["frames"] <= 5
     else:
-        assert [line.split()[0] for line in lines] == ["left", "right"] * 3
+        assert [line.split()[0] for line in lines[:6]] == ["left", "right"] * 3
         assert all(re.search(r" in +\S+ frames/s +\S+bit/s.* out +\S+ frames/s", line)
-                   for line in lines)
+                   for line in lines[:6])
     assert end(proc) == OK
     proc.stdout.close()
 
@@ -286,10 +297,7 @@ def test_the_service_manager_is_told(ns, folder, abstract):
 def test_a_useless_notify_socket_does_no_harm(ns, folder, name):
     proc = ns.popen([vmtap.program(), "-v", "connect", TAP, "null"], stderr=subprocess.PIPE,
                     env={**os.environ, "NOTIFY_SOCKET": name})
-    said = b""
-    while b"ready\n" not in said:
-        assert select.select([proc.stderr], [], [], 10)[0]
-        said += os.read(proc.stderr.fileno(), 4096)
+    assert "vmtap: ready" in read_lines(proc.stderr, 4)
     assert end(proc) == OK
 
 
@@ -371,7 +379,7 @@ def test_a_reader_that_leaves_does_no_harm(ns, folder):
                      "stream,server=on,path=" + path], stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE)
     wait_until(lambda: os.path.exists(path))
-    assert proc.stdout.readline()
+    read_lines(proc.stdout, 1)
     proc.stdout.close()
     proc.stderr.close()
     exchange(ns, path, 20)
