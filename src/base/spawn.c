@@ -155,6 +155,18 @@ static int explain(const struct spawn *s, int ret, int status, int exec_errno,
 	return 0;
 }
 
+/* Better an error than to take a failure for success. */
+static int explain_lost(const struct spawn *s, struct vmtap_error *err)
+{
+	char action[sizeof(err->action)];
+
+	snprintf(action, sizeof(action), "run the %s", s->what);
+	error_set(err, ECHILD, s->object, action,
+		  "how it ended cannot be told, since this program ignores SIGCHLD or waits for "
+		  "children of others");
+	return -ECHILD;
+}
+
 int spawn_run(const struct spawn *s, struct vmtap_error *err)
 {
 	int report[2], exec_errno = 0, status = 0, ret;
@@ -178,7 +190,10 @@ int spawn_run(const struct spawn *s, struct vmtap_error *err)
 	ret = pidfd < 0 ? -errno : wait_end(s, pidfd);
 	if (ret < 0)
 		kill(-pid, SIGKILL);
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
+	while (waitpid(pid, &status, 0) < 0) {
+		if (errno == EINTR)
+			continue;
+		return explain_lost(s, err);
+	}
 	return explain(s, ret, status, exec_errno, err);
 }

@@ -169,6 +169,7 @@ int main(int argc, char **argv)
 
 	occupy_stdio();
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGCHLD, SIG_DFL); /* ignored, it would hide how a program ended */
 	if (argc > 1 && strcmp(argv[1], "__complete") == 0) /* its words may look like options */
 		return cmd_complete(argc - 2, argv + 2);
 	if (argc == 2 && strcmp(argv[1], "__manual") == 0)

@@ -190,6 +190,16 @@ static void no_zombie_and_no_descriptor_is_left(void **state)
 	assert_int_equal(errno, ECHILD);
 }
 
+static void an_exit_status_that_is_lost_is_an_error(void **state)
+{
+	struct vmtap_error err = { 0 };
+
+	signal(SIGCHLD, SIG_IGN);
+	assert_int_equal(run_sh("exit 1", -1, 0, -1, &err), -ECHILD);
+	assert_non_null(strstr(err.reason, "SIGCHLD"));
+	signal(SIGCHLD, SIG_DFL);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -204,6 +214,7 @@ int main(void)
 		CASE(a_hanging_program_is_ended_with_its_children),
 		CASE(a_cancelled_wait_ends_the_program),
 		CASE(no_zombie_and_no_descriptor_is_left),
+		CASE(an_exit_status_that_is_lost_is_an_error),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
