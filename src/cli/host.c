@@ -26,6 +26,26 @@ static const char *link_state(const struct vmtap_iface *i)
 	return !i->up ? "down" : i->carrier ? "up" : "no-carrier";
 }
 
+/* An interface may have nearly any bytes in its name; a terminal obeys some of them. */
+static const char *printable(const char *text, char buf[64])
+{
+	size_t i;
+
+	for (i = 0; text[i] && i < 63; i++)
+		buf[i] = text[i] >= ' ' && text[i] <= '~' ? text[i] : '?';
+	buf[i] = '\0';
+	return buf;
+}
+
+/* As it is, if that can be JSON. */
+static json_t *json_text(const char *text)
+{
+	json_t *j = json_string(text);
+	char buf[64];
+
+	return j ? j : json_string(printable(text, buf));
+}
+
 static json_t *counters(uint64_t frames, uint64_t bytes, uint64_t drops)
 {
 	return json_pack("{sI,sI,sI}", "frames", (json_int_t)frames, "bytes", (json_int_t)bytes,
@@ -39,11 +59,11 @@ static json_t *to_json(const struct vmtap_iface *i)
 
 	snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", i->mac[0], i->mac[1], i->mac[2],
 		 i->mac[3], i->mac[4], i->mac[5]);
-	j = json_pack("{ss,ss,ss,ss,sb,sb,si,si,si,ss,so,so}", "name", i->name, "kind", i->kind,
-		      "state", link_state(i), "bridge", i->bridge, "persist", i->persist,
-		      "multi_queue", i->multi_queue, "queues", (int)i->queues, "detached_queues",
-		      (int)i->detached_queues, "mtu", (int)i->mtu, "mac", mac, "rx",
-		      counters(i->rx_frames, i->rx_bytes, i->rx_drops), "tx",
+	j = json_pack("{so,ss,ss,so,sb,sb,si,si,si,ss,so,so}", "name", json_text(i->name), "kind",
+		      i->kind, "state", link_state(i), "bridge", json_text(i->bridge), "persist",
+		      i->persist, "multi_queue", i->multi_queue, "queues", (int)i->queues,
+		      "detached_queues", (int)i->detached_queues, "mtu", (int)i->mtu, "mac", mac,
+		      "rx", counters(i->rx_frames, i->rx_bytes, i->rx_drops), "tx",
 		      counters(i->tx_frames, i->tx_bytes, i->tx_drops));
 	if (i->uid >= 0)
 		json_object_set_new(j, "uid", json_integer(i->uid));
@@ -83,7 +103,7 @@ static void owner_text(const struct vmtap_iface *i, char *buf, size_t size)
 static void row(void *opaque, const struct vmtap_iface *i)
 {
 	struct listing *l = opaque;
-	char owner[160], holder[100] = "-";
+	char owner[160], holder[100] = "-", name[64], bridge[64];
 
 	l->cnt++;
 	if (l->json) {
@@ -92,8 +112,8 @@ static void row(void *opaque, const struct vmtap_iface *i)
 	}
 	owner_text(i, owner, sizeof(owner));
 	if (l->reaping) {
-		printf("%s %s: owner %s\n", l->dry_run ? "would remove" : "removing", i->name,
-		       owner);
+		printf("%s %s: owner %s\n", l->dry_run ? "would remove" : "removing",
+		       printable(i->name, name), owner);
 		return;
 	}
 	if (l->cnt == 1)
@@ -104,8 +124,9 @@ static void row(void *opaque, const struct vmtap_iface *i)
 		snprintf(holder, sizeof(holder), "%s %d", i->holder, i->holder_pid);
 	printf("%-15s %-7s %-10s %-15s %6u %6u %12" PRIu64 " %12" PRIu64 " %8" PRIu64
 	       "  %-22s %s\n",
-	       i->name, i->kind, link_state(i), i->bridge[0] ? i->bridge : "-", i->queues, i->mtu,
-	       i->rx_frames, i->tx_frames, i->rx_drops + i->tx_drops, holder, owner);
+	       printable(i->name, name), i->kind, link_state(i),
+	       i->bridge[0] ? printable(i->bridge, bridge) : "-", i->queues, i->mtu, i->rx_frames,
+	       i->tx_frames, i->rx_drops + i->tx_drops, holder, owner);
 }
 
 static int finish(const struct cli *cli, struct listing *l, int ret, const struct vmtap_error *err)

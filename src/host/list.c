@@ -6,10 +6,14 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/fd.h"
 #include "host/host.h"
 #include "tapdev/macvtap.h"
 #include "tapdev/netlink.h"
 #include "tapdev/owner.h"
+#include "tapdev/tun.h"
+
+#define LOAD_TRIES 20
 
 struct table {
 	struct nl_link *links;
@@ -114,10 +118,15 @@ static void describe(const struct nl_link *link, struct vmtap_iface *i, struct t
 	find_holder(link, i, t);
 }
 
+/* The kernel says when the interfaces changed while it listed them: then once more. */
 static int load(struct table *t, struct vmtap_error *err)
 {
-	int ret = nl_link_each(collect, t);
+	int ret = -EINTR;
 
+	for (unsigned i = 0; ret == -EINTR && i < LOAD_TRIES; i++) {
+		t->cnt = 0;
+		ret = nl_link_each(collect, t);
+	}
 	if (ret < 0)
 		error_errno(err, -ret, "host", "list the interfaces");
 	return ret;
@@ -146,6 +155,43 @@ static bool is_leaked(const struct nl_link *link, const struct vmtap_iface *ifac
 	return iface->owner_state == VMTAP_OWNER_GONE && !iface->holder_pid && !open;
 }
 
+/* By attaching to it, which the kernel refuses while somebody has it open, and having it go with
+ * our descriptor. So it cannot be taken away from whoever opens it at this moment. */
+static int remove_tap(const struct nl_link *link)
+{
+	struct tun_request req = {
+		.ifname = link->name,
+		.vnet_hdr = link->tun.vnet_hdr,
+		.multi_queue = link->tun.multi_queue,
+	};
+	cleanup_fd int fd = tun_open();
+	char ifname[IFNAMSIZ];
+	struct nl_link now;
+	int ret;
+
+	if (fd < 0)
+		return fd;
+	ret = tun_attach(fd, &req, ifname);
+	if (ret < 0)
+		return ret;
+	ret = nl_link_get(link->name, &now);
+	if (ret < 0 || now.index != link->index)
+		return ret; /* it went by itself; one that we made goes with our descriptor */
+	if (now.tun.queues + now.tun.detached_queues > 1)
+		return -EBUSY;
+	return tun_set_persist(fd, false);
+}
+
+/* An administrator's business, although the kernel would let anybody attach to a TAP without owner. */
+static int remove_leaked(const struct nl_link *link)
+{
+	int ret = nl_may_change();
+
+	if (ret < 0)
+		return ret;
+	return strcmp(link->kind, "tun") == 0 ? remove_tap(link) : nl_link_delete(link->index);
+}
+
 int host_reap(bool dry_run, vmtap_iface_cb *row, void *opaque, struct vmtap_error *err)
 {
 	struct table t = { 0 };
@@ -164,13 +210,15 @@ int host_reap(bool dry_run, vmtap_iface_cb *row, void *opaque, struct vmtap_erro
 		if (texts.unseen)
 			failed = texts.unseen;
 		else if (!dry_run)
-			failed = nl_link_delete(t.links[i].index);
+			failed = remove_leaked(&t.links[i]);
 		if (failed == 0 || ret < 0)
 			continue;
 		ret = error_errno(err, -failed, iface.name,
 				  texts.unseen ? "see whether somebody has it open"
 					       : "remove the interface");
-		if (ret == -EPERM || texts.unseen)
+		if (ret == -EBUSY)
+			error_remedy(err, "a process that is not to be seen from here has it open");
+		else if (ret == -EPERM || texts.unseen)
 			error_remedy(err, "run as root");
 	}
 	free(t.links);

@@ -162,6 +162,8 @@ static int existing(int ret, const char *object, const struct tun_request *req,
 		if (!holder)
 			error_set(err, EBUSY, object, ATTACH,
 				  "another process has the device open");
+		else if (holder == getpid())
+			error_set(err, EBUSY, object, ATTACH, "another port has the device open");
 		else
 			error_set(err, EBUSY, object, ATTACH, "process %d (%s) has the device open",
 				  holder, who);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Notices when interfaces of this network namespace go; for devices whose descriptors do not tell. */
+/* Notices when interfaces of this network namespace go, where a descriptor does not tell. */
 #ifndef TAPDEV_LINKWATCH_H
 #define TAPDEV_LINKWATCH_H
 

@@ -44,17 +44,18 @@ int macvtap_new(int parent, const char *pattern, unsigned mode, struct nl_link *
  *  is another network namespace's; or another -errno. */
 int macvtap_device(const struct nl_link *link, dev_t *dev);
 
-/** macvtap_may_open() - Would macvtap_open() work? Opens nothing. Return: 0, or what it would say. */
+/** macvtap_may_open() - Would macvtap_open() work? Opens nothing. Return: 0, or what that says. */
 int macvtap_may_open(int ifindex, dev_t dev);
 
-/** macvtap_open() - Open a queue, non-blocking and close-on-exec. Return: owned; or, of /dev/tapINDEX,
- *  -ENOENT, -ENOTUNIQ: it is another device's, -EACCES; or another -errno. */
+/** macvtap_open() - Open a queue, non-blocking and close-on-exec.
+ *  Return: owned; or, of /dev/tapINDEX, -ENOENT, -ENOTUNIQ: it is another device's, -EACCES; or another -errno. */
 int macvtap_open(int ifindex, dev_t dev);
 
 /** macvtap_set_flags() - With a virtio-net header or without. Return: 0 or -errno. */
 int macvtap_set_flags(int fd, bool vnet_hdr, bool multi_queue);
 
-/** macvtap_is_gone() - Was the interface behind an open queue deleted? Reading and writing do not tell. */
+/** macvtap_is_gone() - Was the interface behind an open queue deleted? Neither reading nor writing
+ *  tells. */
 bool macvtap_is_gone(int fd);
 
 #endif

@@ -29,7 +29,7 @@ struct owner {
 enum owner_state {
 	OWNER_ALIVE,
 	OWNER_GONE,
-	OWNER_UNKNOWN, /* of another PID namespace */
+	OWNER_UNKNOWN, /* of another PID namespace, or /proc does not tell */
 };
 
 /** owner_tag() - Write this process's tag, or with @pid not 0 another's. */
@@ -40,12 +40,13 @@ bool owner_parse(const char *alias, struct owner *owner);
 
 enum owner_state owner_state(const struct owner *owner);
 
-/** owner_find_holder() - A process that has the TAP @ifname open (from /proc/PID/fdinfo), as far as
- *  this process may look. @name: its name. Return: its number; 0: none found. */
+/** owner_find_holder() - A process that has the TAP @ifname of this network namespace open (from
+ *  /proc/PID/fdinfo), as far as this process may look; it may be this one. @name: its name.
+ *  Return: its number; 0: none found. */
 int owner_find_holder(const char *ifname, char name[64]);
 
-/** owner_find_opener() - The same for a device file, this process included. @cnt: receives how many
- *  descriptors of it the process has. */
+/** owner_find_opener() - The same for a device file. @cnt: receives how many descriptors of it the
+ *  process has. */
 int owner_find_opener(dev_t dev, char name[64], unsigned *cnt);
 
 #endif
