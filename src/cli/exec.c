@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -206,20 +207,29 @@ static int run_command(const struct cli *cli, char **command, const sigset_t *ma
 	return code == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_RUN;
 }
 
-/* Wait for a signal. Those that somebody sent to vmtap are meant for the command; those of a
- * terminal have reached it already. */
-static void pass_on(int signal_fd, pid_t pid)
+/* Take a signal that is there. Those that somebody sent to vmtap are meant for the command; those of
+ * a terminal have reached it already. Return: whether there was one. */
+static bool pass_on(int signal_fd, pid_t pid)
 {
 	struct signalfd_siginfo info;
 
-	if (read(signal_fd, &info, sizeof(info)) != sizeof(info) || info.ssi_signo == SIGCHLD)
-		return;
-	if (info.ssi_code <= 0) /* SI_USER, SI_QUEUE …: from a process */
+	if (read(signal_fd, &info, sizeof(info)) != sizeof(info))
+		return false;
+	if (pid > 0 && info.ssi_signo != SIGCHLD && info.ssi_code <= 0) /* SI_USER, SI_QUEUE … */
 		kill(pid, (int)info.ssi_signo);
+	return true;
+}
+
+/* What came before the command's end was about the command, and is not to end the down script. */
+static void discard_signals(int signal_fd)
+{
+	while (pass_on(signal_fd, 0))
+		;
 }
 
 static int wait_for(int signal_fd, pid_t pid)
 {
+	struct pollfd pfd = { .fd = signal_fd, .events = POLLIN };
 	int status = 0;
 
 	for (;;) {
@@ -227,8 +237,10 @@ static int wait_for(int signal_fd, pid_t pid)
 
 		if (got == pid || (got < 0 && errno != EINTR))
 			break;
-		pass_on(signal_fd, pid);
+		if (!pass_on(signal_fd, pid))
+			poll(&pfd, 1, -1);
 	}
+	discard_signals(signal_fd);
 	if (WIFSIGNALED(status))
 		return 128 + WTERMSIG(status);
 	return WEXITSTATUS(status);
@@ -241,7 +253,7 @@ static int run_and_wait(const struct cli *cli, char **command, const sigset_t *m
 	pid_t pid;
 
 	sigfillset(&all);
-	signal_fd = signalfd(-1, &all, SFD_CLOEXEC);
+	signal_fd = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (signal_fd < 0)
 		return fail(cli, errno, "vmtap", "watch for signals", NULL, "");
 	pid = fork();
@@ -253,15 +265,20 @@ static int run_and_wait(const struct cli *cli, char **command, const sigset_t *m
 	return status;
 }
 
+/* Signals wait until they are looked at. One that is ignored stays so (nohup(1)). */
 static void block_signals(sigset_t *old)
 {
-	sigset_t all;
+	struct sigaction action;
+	sigset_t set;
 
-	sigfillset(&all);
-	sigdelset(&all, SIGTSTP);
-	sigdelset(&all, SIGTTIN);
-	sigdelset(&all, SIGTTOU);
-	sigprocmask(SIG_BLOCK, &all, old);
+	sigfillset(&set);
+	for (int sig = 1; sig <= SIGRTMAX; sig++)
+		if (sigaction(sig, NULL, &action) == 0 && action.sa_handler == SIG_IGN)
+			sigdelset(&set, sig);
+	sigdelset(&set, SIGTSTP);
+	sigdelset(&set, SIGTTIN);
+	sigdelset(&set, SIGTTOU);
+	sigprocmask(SIG_BLOCK, &set, old);
 }
 
 /* What ends a script that hangs. */
@@ -274,6 +291,21 @@ static int open_cancel(void)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGHUP);
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* A signal that came while the port was opened, and ends a program. Return: its number; 0: none. */
+static int ending_signal(const sigset_t *mask)
+{
+	static const int harmless[] = { SIGCHLD, SIGCONT, SIGURG, SIGWINCH };
+	sigset_t pending;
+
+	sigpending(&pending);
+	for (size_t i = 0; i < sizeof(harmless) / sizeof(harmless[0]); i++)
+		sigdelset(&pending, harmless[i]);
+	for (int sig = 1; sig <= SIGRTMAX; sig++)
+		if (sigismember(&pending, sig) && !sigismember(mask, sig))
+			return sig;
+	return 0;
 }
 
 static int hand_over(const struct cli *cli, struct vmtap_port *port, char **command,
@@ -308,8 +340,13 @@ int cmd_exec(const struct cli *cli, int argc, char **argv)
 	struct vmtap_port *port = NULL;
 	struct vmtap *v;
 	sigset_t mask;
-	int ret, cancel_fd;
+	int ret, cancel_fd, sig;
 
+	if (argc > 1 && strcmp(argv[1], "--") == 0) { /* POSIXLY_CORRECT: getopt left it */
+		argv[1] = argv[0];
+		argv++;
+		argc--;
+	}
 	if (argc < 2)
 		return fail(cli, EINVAL, "vmtap", "exec", "it takes a port and a command",
 			    "for example: vmtap exec tap,br=br0 -- qemu-system-x86_64 ... -netdev "
@@ -321,11 +358,14 @@ int cmd_exec(const struct cli *cli, int argc, char **argv)
 		vmtap_set_cancel_fd(v, cancel_fd);
 		port = vmtap_port_open(v, argv[0], &err);
 	}
-	if (port) {
-		ret = hand_over(cli, port, argv + 1, &mask);
-	} else {
+	if (!port)
 		log_failure(cli, &err);
-		ret = exit_code_of(&err);
+	sig = ending_signal(&mask);
+	if (sig && (port || err.code == ECANCELED)) {
+		discard_signals(cancel_fd);
+		ret = 128 + sig;
+	} else {
+		ret = port ? hand_over(cli, port, argv + 1, &mask) : exit_code_of(&err);
 	}
 	vmtap_free(v); /* runs the down script */
 	if (cancel_fd >= 0)
