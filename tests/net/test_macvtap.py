@@ -66,6 +66,8 @@ class Guest:
                                 "stream,server=on,path=" + path], folder, name="log-" + name, **kw)
         self.peer = StreamPeer(path)
         self.mac = raw(ns.links()[name]["address"])
+        # before that, what comes for the guest is dropped
+        wait_until(lambda: "connected to" in self.vmtap.output())
 
     def send(self, number, dst=BROADCAST, size=60):
         self.peer.send(frame(number, size, dst=dst, src=self.mac))
@@ -727,3 +729,4 @@ def test_an_ordinary_user_may_use_one_whose_device_they_may_open(ns, far, folder
 def test_help_tells_of_the_limit(ns):
     text = vmtap.run(ns, "help", "macvtap", check=True).stdout
     assert "The host itself and its guests on macvtaps do not reach each other" in text
+    assert max(map(len, text.splitlines())) < 100

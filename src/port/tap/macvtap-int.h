@@ -15,7 +15,8 @@ const char *macvtap_mode_name(unsigned mode);
 int macvtap_explain_new(int ret, const char *object, const struct nl_link *parent, unsigned mode,
 			struct vmtap_error *err);
 
-/** macvtap_explain_check() - Would macvtap_new() fail, as far as can be seen? Return: 0 or -errno and @err. */
+/** macvtap_explain_check() - Would macvtap_new() fail, as far as can be seen?
+ *  Return: 0 or -errno and @err. */
 int macvtap_explain_check(const char *object, const struct nl_link *parent, unsigned mode,
 			  struct vmtap_error *err);
 
@@ -26,8 +27,8 @@ int macvtap_explain_device(int ret, const char *object, struct vmtap_error *err)
 int macvtap_explain_open(int ret, const char *object, const struct nl_link *link, dev_t dev,
 			 struct vmtap_error *err);
 
-/** macvtap_explain_setting() - Setting address, MTU or state failed with @ret, as @err says already; say
- *  more where it is a matter of the parent. Return: @ret. */
+/** macvtap_explain_setting() - Setting address, MTU or state failed with @ret, as @err says
+ *  already; say more where it is a matter of the parent. Return: @ret. */
 int macvtap_explain_setting(int ret, const struct nl_link *parent, unsigned mtu,
 			    struct vmtap_error *err);
 

@@ -439,13 +439,14 @@ const struct port_type macvtap_type = {
 		"  macvtap,parent=eth0,mode=private,ifname=vm0,mac=52:54:00:12:34:56,queues=2\n"
 		"  macvtap,ifname=vm0               attach to vm0; needs its /dev/tapN only\n"
 		"\n"
-		"The guest has to use the macvtap's own address (mac=, ip link show): only frames for\n"
-		"that reach it, except with mode=passthru.\n"
+		"The guest has to use the macvtap's own address (mac=, ip link show): only\n"
+		"frames for that reach it, except with mode=passthru.\n"
 		"\n"
-		"The host itself and its guests on macvtaps do not reach each other through the parent:\n"
-		"their frames leave by the wire and do not come back. Where they have to, give the host\n"
-		"an interface beside the guests' (ip link add link eth0 name host0 type macvlan mode\n"
-		"bridge) and its address to that, or use a bridge.\n",
+		"The host itself and its guests on macvtaps do not reach each other through\n"
+		"the parent: their frames leave by the wire and do not come back. Where they\n"
+		"have to, give the host an interface beside the guests', and its address to\n"
+		"that (ip link add link eth0 name host0 type macvlan mode bridge), or use a\n"
+		"bridge.\n",
 	.open = macvtap_open_port,
 	.check = macvtap_check,
 };

@@ -233,6 +233,13 @@ out:
 	return ret;
 }
 
+int helper_missing(const char *object, struct vmtap_error *err)
+{
+	error_set(err, ENOENT, object, "run a bridge helper", "none is installed");
+	error_remedy(err, "install vmtap-bridge-helper (make install), or name one with helper=");
+	return -ENOENT;
+}
+
 int helper_run(const struct helper_request *req, int fds[HELPER_QUEUES_MAX], const struct log *log,
 	       const char *log_name, struct vmtap_error *err)
 {
@@ -241,12 +248,8 @@ int helper_run(const struct helper_request *req, int fds[HELPER_QUEUES_MAX], con
 	struct said said = { .io.ready = said_ready };
 	int ret;
 
-	if (!helper) {
-		error_set(err, ENOENT, req->object, "run a bridge helper", "none is installed");
-		error_remedy(err, "install vmtap-bridge-helper (make install), or name one with "
-				  "helper=");
-		return -ENOENT;
-	}
+	if (!helper)
+		return helper_missing(req->object, err);
 	ret = run(req, helper, &answer, &said, err);
 	if (ret == 0) {
 		if (said.len)

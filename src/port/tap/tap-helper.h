@@ -40,6 +40,9 @@ struct helper_request {
 /** helper_default() - The helper that is used when none is named; NULL when there is none. */
 const char *helper_default(void);
 
+/** helper_missing() - There is no default one. Return: -ENOENT and @err. */
+int helper_missing(const char *object, struct vmtap_error *err);
+
 /** helper_run() - Return: descriptors received, owned, 1..@queues; or -errno and @err. What the
  *  helper wrote to stderr is part of the error, or logged as a warning. Blocks until it ends. */
 int helper_run(const struct helper_request *req, int fds[HELPER_QUEUES_MAX], const struct log *log,

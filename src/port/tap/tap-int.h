@@ -2,9 +2,10 @@
 /*
  * The insides of the `tap` port.
  *
- * tap.c moves frames from the TAP and tap-tx.c towards it, tap-open.c opens and closes the device, tap-helper.c
- * has a bridge helper do it, tap-opts.c has the options, tap-type.c puts them
- * together to the types `tap` and `bridge`. macvtap.c makes or finds a macvtap and hands its descriptors to all of these,
+ * tap.c moves frames from the TAP and tap-tx.c towards it, tap-open.c opens and
+ * closes the device, tap-helper.c has a bridge helper do it, tap-opts.c has the
+ * options, tap-type.c puts them together to the types `tap` and `bridge`.
+ * macvtap.c makes or finds a macvtap and hands its descriptors to all of these;
  * macvtap-explain.c has the words for its errors.
  */
 #ifndef PORT_TAP_TAP_INT_H
@@ -103,8 +104,8 @@ unsigned tap_send(struct port *p, const struct vmtap_frame *frames, unsigned cnt
 int tap_device_open(struct tap *t, struct vmtap_error *err);
 /** tap_device_reopen() - The device was lost; attach to it if it is there again. */
 int tap_device_reopen(struct tap *t, struct vmtap_error *err);
-/** tap_want_vnet_hdr() - Is @fd to have the header, as vnet_hdr= and the kernel say? Return: 0 or -errno and
- *  @err. */
+/** tap_want_vnet_hdr() - Is @fd to have the header, as vnet_hdr= and the kernel say?
+ *  Return: 0 or -errno and @err. */
 int tap_want_vnet_hdr(struct tap *t, int fd, bool *want, struct vmtap_error *err);
 
 /** struct tap_fd_info - What a descriptor says of the TAP behind it */

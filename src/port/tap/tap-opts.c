@@ -296,6 +296,21 @@ static int check_bridge(const char *object, const char *br, struct vmtap_error *
 	return -EINVAL;
 }
 
+/* What it allows is its own affair; a command line of a shell's cannot be looked at. */
+static int check_helper(const char *object, const struct tap_opts *o, struct vmtap_error *err)
+{
+	const char *helper = o->helper ? o->helper : helper_default();
+	int ret;
+
+	if (!helper)
+		return helper_missing(object, err);
+	if (strpbrk(helper, " \t") || access(helper, X_OK) == 0)
+		return check_bridge(object, o->br, err);
+	ret = error_errno(err, errno, object, "run the bridge helper");
+	error_remedy(err, "helper=%s is to be a program that you may run", helper);
+	return ret;
+}
+
 int tap_opts_check(const struct tap_opts *o, const struct conf *conf, struct vmtap_error *err)
 {
 	const char *object = conf_object(conf);
@@ -303,6 +318,8 @@ int tap_opts_check(const struct tap_opts *o, const struct conf *conf, struct vmt
 	cleanup_fd int fd = -1;
 	int ret;
 
+	if (o->source == TAP_FROM_HELPER)
+		return check_helper(object, o, err);
 	ret = check_script(object, "script", o->script, err);
 	if (!ret)
 		ret = check_script(object, "downscript", o->downscript, err);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The `tap` port: a host TAP, created, attached, inherited or from a helper, with one or many
- * queues. `bridge` is the same port, always from a helper; `macvtap` moves frames in the same way. */
+ * queues. `bridge` is the same port, always from a helper; `macvtap` moves frames in the same
+ * way. */
 #ifndef PORT_TAP_TAP_H
 #define PORT_TAP_TAP_H
 
