@@ -150,7 +150,8 @@ int host_list(vmtap_iface_cb *row, void *opaque, struct vmtap_error *err)
 /* Tagged by a process that has ended, and nobody has it open. */
 static bool is_leaked(const struct nl_link *link, const struct vmtap_iface *iface)
 {
-	bool open = strcmp(link->kind, "tun") == 0 && (link->carrier || link->tun.queues);
+	bool open = strcmp(link->kind, "tun") == 0 &&
+		    (link->carrier || link->tun.queues || link->tun.detached_queues);
 
 	return iface->owner_state == VMTAP_OWNER_GONE && !iface->holder_pid && !open;
 }

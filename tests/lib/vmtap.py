@@ -43,6 +43,17 @@ def run(ns, *args, wrap=(), **kw):
     return ns.run([*wrap, program(), *args], **kw)
 
 
+def line(child, timeout=10):
+    """The next line of a command's output, which is a pipe that is not buffered (bufsize=0)."""
+    got = b""
+    while not got.endswith(b"\n"):
+        assert select.select([child.stdout], [], [], timeout)[0], "no line came, only %r" % got
+        byte = child.stdout.read(1)
+        assert byte, "the output ended with %r" % got
+        got += byte
+    return got.decode().rstrip("\n")
+
+
 class Vmtap:
     """vmtap connect, in the background. @folder gets its log and must exist and have a
     short name; @name tells several apart. @wrap goes in front of the program and must end by

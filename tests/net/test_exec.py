@@ -19,6 +19,7 @@ import vmtap
 from bridgehost import BridgeHost
 from netns import end, wait_until
 from tuntap import Packets
+from vmtap import line
 
 USAGE, RESOURCE = 2, 3
 WAIT = pytest.mark.parametrize("wait", [[], ["--wait"]], ids=["become", "wait"])
@@ -62,7 +63,7 @@ def run(ns, *command, port=None, args=(), **kw):
 def start(ns, *command, port=None, args=(), **kw):
     kw.setdefault("stdin", subprocess.PIPE)
     kw.setdefault("stdout", subprocess.PIPE)
-    return ns.popen([vmtap.program(), "exec", *args, port or tap(), "--", *command], **kw)
+    return ns.popen([vmtap.program(), "exec", *args, port or tap(), "--", *command], bufsize=0, **kw)
 
 
 def listed(ns):
@@ -212,7 +213,7 @@ def test_a_closed_pipe_ends_it_as_usual(ns):
 @WAIT
 def test_the_tap_is_ready_to_use(ns, wait):
     child = start(ns, "sh", "-c", "echo {fd}; read line; exit 0", args=wait)
-    fd = child.stdout.readline().strip().decode()
+    fd = line(child)
     link = ns.links()["vm0"]
     assert "UP" in link["flags"] and link["operstate"] != "DOWN"
     row = listed(ns)["vm0"]
@@ -335,7 +336,7 @@ def test_children_that_the_command_left_keep_the_tap_until_they_end(ns):
     """The TAP goes with its last descriptor, which is not vmtap's."""
     left = start(ns, "sh", "-c", "(echo; read line) <&9 & exit 5", args=["--wait"],
                  preexec_fn=lambda: os.dup2(0, 9), pass_fds=[9])
-    assert left.stdout.readline() == b"\n"
+    assert line(left) == ""
     assert left.wait(10) == 5
     assert "vm0" in ns.links()
     left.stdin.close()
@@ -346,20 +347,20 @@ PASSED = ["HUP", "INT", "QUIT", "USR1", "USR2", "ALRM", "TERM", "CONT", "WINCH"]
 
 
 def test_signals_are_passed_on_once_each(ns):
-    child = start(ns, "/usr/bin/python3", "-c", SIGNALS, args=["--wait"], text=True)
-    assert child.stdout.readline() == "ready\n"
+    child = start(ns, "/usr/bin/python3", "-c", SIGNALS, args=["--wait"])
+    assert line(child) == "ready"
     for name in PASSED * 2:
         child.send_signal(signal.Signals["SIG" + name])
-        assert child.stdout.readline() == "SIG%s\n" % name
+        assert line(child) == "SIG" + name
     child.stdin.close()
-    assert child.stdout.read() == "" and child.wait(10) == 0
+    assert child.wait(10) == 0 and child.stdout.read() == b""
     assert "vm0" not in ns.links()
 
 
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_that_ends_the_command_ends_all_in_order(ns, folder, sig):
     child = start(ns, "sh", "-c", "echo; exec tail -f /dev/null", port=down(folder), args=["--wait"])
-    child.stdout.readline()
+    line(child)
     child.send_signal(sig)
     assert child.wait(10) == 128 + sig
     assert told(folder) == "vm0  vm0\n" and "vm0" not in ns.links()
@@ -509,8 +510,8 @@ def test_ctrl_c_that_ends_the_command_still_runs_the_downscript(ns, folder):
 def test_the_command_survives_a_killed_vmtap(ns, folder):
     """A guest is not ended because something went wrong with what waited for it."""
     child = start(ns, "sh", "-c", "echo $$; read line; echo got $line", port=down(folder),
-                  args=["--wait"], text=True)
-    pid = int(child.stdout.readline())
+                  args=["--wait"])
+    pid = int(line(child))
     child.kill()
     child.wait(10)
     row = listed(ns)["vm0"]
@@ -518,9 +519,9 @@ def test_the_command_survives_a_killed_vmtap(ns, folder):
     assert "nothing to reap" in vmtap.run(ns, "reap", "--yes").stdout
     done = run(ns, "true")
     assert done.returncode == RESOURCE and "process %d (sh) has the device open" % pid in done.stderr
-    child.stdin.write("on\n")
+    child.stdin.write(b"on\n")
     child.stdin.close()
-    assert child.stdout.read() == "got on\n"
+    assert line(child) == "got on"
     wait_until(lambda: "vm0" not in ns.links())
     assert told(folder) == ""
 
@@ -654,7 +655,7 @@ def host():
 def test_a_tap_of_a_helper_is_handed_over(host, helper, queues, wait):
     port = "bridge,br=br0,helper=%s,queues=%d" % (helper, queues)
     child = start(host, "sh", "-c", "echo {ifname} {fds}; read line; exit 0", port=port, args=wait)
-    ifname, fds = child.stdout.readline().decode().split()
+    ifname, fds = line(child).split()
     assert len(set(fds.split(":"))) == queues
     link = host.links()[ifname]
     assert link["master"] == "br0" and "UP" in link["flags"]

@@ -24,7 +24,7 @@ import vmtap
 from netns import Netns, wait_until
 from peers import StreamPeer
 from tuntap import Packets, frame
-from vmtap import Vmtap
+from vmtap import Vmtap, line
 
 FAILED, USAGE, RESOURCE = 1, 2, 3
 BROADCAST = b"\xff" * 6
@@ -561,11 +561,11 @@ def test_exec_hands_the_queues_over(ns, far, wait, queues):
         vm = ns.popen([vmtap.program(), "exec", *wait,
                        macvtap("parent=v0,ifname=mv0,queues=%d,mac=%s" % (queues, MACS[2])), "--",
                        "/usr/bin/python3", "-c", CHILD, "{fds}", "{ifname}", "{mac}"],
-                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        lines = [vm.stdout.readline().split(maxsplit=2) for _ in range(queues + 1)]
+                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        lines = [line(vm).split(maxsplit=2) for _ in range(queues + 1)]
         bits = tuntap.IFF_TAP | tuntap.IFF_NO_PI | tuntap.IFF_VNET_HDR | \
             (tuntap.IFF_MULTI_QUEUE if queues > 1 else 0)
-        assert lines[:-1] == [["mv0", hex(bits), repr(b"\x0c\0\0\0") + "\n"]] * queues
+        assert lines[:-1] == [["mv0", hex(bits), repr(b"\x0c\0\0\0")]] * queues
         assert lines[-1] == ["mv0", MACS[2]]  # the guest uses the interface's own address
         assert tuntap.number_of(wire.receive()) == 1
         assert listed(ns, "mv0")["owner"]["state"] == "alive"

@@ -18,7 +18,7 @@ from bridgehost import ALICE, BOB, BridgeHost, as_user
 from netns import wait_until
 from peers import StreamPeer
 from tuntap import Packets, frame
-from vmtap import Vmtap
+from vmtap import Vmtap, line
 
 RESOURCE = 3
 DEBIAN = "/usr/lib/qemu/qemu-bridge-helper"
@@ -189,8 +189,8 @@ def test_what_needs_root_says_so(host):
 def test_exec_hands_the_tap_to_her_command(host, helper, wait):
     child = host.popen([*as_user(ALICE), vmtap.program(), "exec", *wait, bridge(helper), "--", "sh",
                         "-c", "echo {ifname} {fds}; exec cat"], cwd="/", stdin=subprocess.PIPE,
-                       stdout=subprocess.PIPE)
-    ifname, fd = child.stdout.readline().decode().split()
+                       stdout=subprocess.PIPE, bufsize=0)
+    ifname, fd = line(child).split()
     check_ordinary(child.pid)
     assert host.links()[ifname]["master"] == "br0"
     assert os.readlink("/proc/%d/fd/%s" % (child.pid, fd)) == "/dev/net/tun"
