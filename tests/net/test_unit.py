@@ -7,6 +7,7 @@ import shlex
 import stat
 from pathlib import Path
 
+import sandbox
 import vmtap
 
 UNIT = Path(__file__).parents[2] / "docs" / "vmtap@.service"
@@ -33,7 +34,7 @@ def test_unit_needs_one_capability_and_says_when_it_is_ready(ns, folder, public_
     ns.run("ip link add br0 type bridge && ip link set br0 up")
     monkeypatch.setenv("VMTAP", public_program)
     # Ready is when it says so to $NOTIFY_SOCKET.
-    service = vmtap.Vmtap(ns, [first, second], folder, args=options[:-1], wrap=USER)
+    service = vmtap.Vmtap(ns, [first, second], folder, args=options[:-1], wrap=[*sandbox.device(0o666), *USER])
     with service:
         assert ns.links()["vm0"]["master"] == "br0"
         mode = os.stat(os.path.join(folder, "sock")).st_mode
