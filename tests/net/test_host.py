@@ -299,7 +299,7 @@ def test_the_users_and_the_programs_name_stand_in_the_tag(ns, folder):
     path = os.path.join(folder, "a =\n\x1b[1m~")
     os.symlink(vmtap.program(), path)
     user = ["setpriv", "--reuid=4711", "--inh-caps=+net_admin", "--ambient-caps=+net_admin"]
-    child = ns.popen([*user, path, "exec", "tap,ifname=vm0" + NO, "--", "sh", "-c",
+    child = ns.popen([*sandbox.device(0o666), *user, path, "exec", "tap,ifname=vm0" + NO, "--", "sh", "-c",
                       "echo; read line"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                      env={**os.environ, "LD_LIBRARY_PATH": vmtap.build()}, bufsize=0)
     assert line(child) == ""
