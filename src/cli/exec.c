@@ -207,8 +207,8 @@ static int run_command(const struct cli *cli, char **command, const sigset_t *ma
 	return code == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_RUN;
 }
 
-/* Take a signal that is there. Those that somebody sent to vmtap are meant for the command; those of
- * a terminal have reached it already. Return: whether there was one. */
+/* Take a signal that is there. Those that somebody sent to vmtap are meant for the command; those
+ * of a terminal have reached it already. Return: whether there was one. */
 static bool pass_on(int signal_fd, pid_t pid)
 {
 	struct signalfd_siginfo info;

@@ -183,7 +183,7 @@ static int remove_tap(const struct nl_link *link)
 	return tun_set_persist(fd, false);
 }
 
-/* An administrator's business, although the kernel would let anybody attach to a TAP without owner. */
+/* An administrator's business, although the kernel lets anybody attach to a TAP without owner. */
 static int remove_leaked(const struct nl_link *link)
 {
 	int ret = nl_may_change();

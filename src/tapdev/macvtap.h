@@ -48,7 +48,8 @@ int macvtap_device(const struct nl_link *link, dev_t *dev);
 int macvtap_may_open(int ifindex, dev_t dev);
 
 /** macvtap_open() - Open a queue, non-blocking and close-on-exec.
- *  Return: owned; or, of /dev/tapINDEX, -ENOENT, -ENOTUNIQ: it is another device's, -EACCES; or another -errno. */
+ *  Return: owned; or, of /dev/tapINDEX, -ENOENT, -EACCES, -ENOTUNIQ: it is another device's; or
+ *  another -errno. */
 int macvtap_open(int ifindex, dev_t dev);
 
 /** macvtap_set_flags() - With a virtio-net header or without. Return: 0 or -errno. */

@@ -240,8 +240,8 @@ static int find_process(unsigned (*holds)(int pid, const void *ctx), const void 
 	return pid;
 }
 
-/* Is the TAP behind that descriptor of this network namespace? Others may have one of the same name.
- * Where a look at it is not allowed, it is taken to be. */
+/* Is the TAP behind that descriptor of this network namespace? Others may have one of the same
+ * name. Where a look at it is not allowed, it is taken to be. */
 static bool is_in_our_namespace(int pid, int fd)
 {
 	cleanup_fd int pidfd = (int)syscall(SYS_pidfd_open, pid, 0u);

@@ -119,7 +119,7 @@ struct tap_fd_info {
 int tap_fds_probe(const int *fds, unsigned cnt, struct tap_fd_info *info, struct vmtap_error *err);
 /** tap_device_take() - Use inherited descriptors, which are taken when it succeeds. */
 int tap_device_take(struct tap *t, const int *fds, unsigned cnt, struct vmtap_error *err);
-/** tap_device_tag() - Say whose it is, if vmtap made it or takes it over from a vmtap that ended. */
+/** tap_device_tag() - Say whose it is, if vmtap made it or takes it over from one that ended. */
 void tap_device_tag(struct tap *t, const struct nl_link *link);
 /** tap_device_up() - Configure the interface and run the script. */
 int tap_device_up(struct tap *t, struct vmtap_error *err);
