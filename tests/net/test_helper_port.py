@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+import sandbox
 import vmtap
 from netns import wait_until
 from vmtap import TOP, Vmtap
@@ -159,13 +160,13 @@ def test_no_descriptor_stays_open(ns, folder):
 @pytest.mark.skipif(not os.path.exists(DEBIAN), reason="Debian's qemu-bridge-helper is not installed")
 def test_debians_helper_makes_the_tap(ns, folder):
     """In a mount namespace with an access list of its own."""
-    lists = os.path.join(folder, "qemu")
-    os.mkdir(lists)
-    with open(os.path.join(lists, "bridge.conf"), "w") as f:
+    etc = os.path.join(folder, "etc")
+    os.makedirs(os.path.join(etc, "qemu"))
+    with open(os.path.join(etc, "qemu", "bridge.conf"), "w") as f:
         f.write("allow br0\n")
-    os.chmod(os.path.join(lists, "bridge.conf"), 0o644)
+    os.chmod(os.path.join(etc, "qemu", "bridge.conf"), 0o644)
     ns.run("ip link add br0 type bridge && ip link set br0 up")
-    wrap = ["unshare", "-m", "sh", "-c", "mkdir -p /etc/qemu && mount --bind %s /etc/qemu && exec \"$@\"" % lists, "sh"]
+    wrap = sandbox.etc(etc)
     for n, port in enumerate(("tap,helper=%s" % DEBIAN, "bridge,helper=%s" % DEBIAN)):
         with Vmtap(ns, [port, "null"], folder, "v%d" % n, wrap=wrap):
             assert "master br0" in ns.run("ip -o link show tap0").stdout
