@@ -138,6 +138,13 @@ static int mismatch(const char *object, const struct tun_request *req, const str
 	return 0;
 }
 
+/* A multi-queue device may be shared, but those who have it decide whether frames carry a header. */
+static bool is_busy(const struct tun_request *req, const struct nl_link *link)
+{
+	return req->multi_queue ? link->tun.queues && link->tun.vnet_hdr != req->vnet_hdr
+				: link->carrier;
+}
+
 /* What of the existing device stands in the way, if anything does? @ret: what the kernel said, or 0. */
 static int existing(int ret, const char *object, const struct tun_request *req,
 		    const struct nl_link *link, struct vmtap_error *err)
@@ -157,7 +164,7 @@ static int existing(int ret, const char *object, const struct tun_request *req,
 			     req->ifname, req->ifname, geteuid());
 		return -EPERM;
 	}
-	if (ret == -EBUSY || (!ret && !req->multi_queue && link->carrier)) {
+	if (ret == -EBUSY || (!ret && is_busy(req, link))) {
 		holder = owner_find_holder(req->ifname, who);
 		if (!holder)
 			error_set(err, EBUSY, object, ATTACH,
@@ -167,7 +174,13 @@ static int existing(int ret, const char *object, const struct tun_request *req,
 		else
 			error_set(err, EBUSY, object, ATTACH, "process %d (%s) has the device open",
 				  holder, who);
-		error_remedy(err, "end that process, or choose another ifname=");
+		if (req->multi_queue)
+			error_remedy(err,
+				     "its queues have %s virtio-net header: take vnet_hdr=%s, end "
+				     "that process, or choose another ifname=",
+				     req->vnet_hdr ? "no" : "a", req->vnet_hdr ? "off" : "on");
+		else
+			error_remedy(err, "end that process, or choose another ifname=");
 		return -EBUSY;
 	}
 	if (ret == -E2BIG) {

@@ -29,6 +29,18 @@ int tun_open(void)
 	return fd < 0 ? -errno : fd;
 }
 
+/* Where others hold queues of the device, their mode stays and ours is passed over in silence (see
+ * tun_set_iff() of the kernel); frames with and without a header would then be taken for each other. */
+static int check_header(int fd, bool vnet_hdr)
+{
+	struct ifreq ifr = { 0 };
+	int ret = tun_ioctl(fd, TUNGETIFF, &ifr);
+
+	if (ret < 0)
+		return ret;
+	return !!(ifr.ifr_flags & IFF_VNET_HDR) == vnet_hdr ? 0 : -EBUSY;
+}
+
 int tun_attach(int fd, const struct tun_request *req, char ifname[IFNAMSIZ])
 {
 	struct ifreq ifr = { 0 };
@@ -45,7 +57,7 @@ int tun_attach(int fd, const struct tun_request *req, char ifname[IFNAMSIZ])
 		return ret;
 	memcpy(ifname, ifr.ifr_name, IFNAMSIZ);
 	ifname[IFNAMSIZ - 1] = '\0';
-	return 0;
+	return req->multi_queue ? check_header(fd, req->vnet_hdr) : 0;
 }
 
 bool tun_has_vnet_hdr(int fd)

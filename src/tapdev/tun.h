@@ -24,7 +24,8 @@ struct tun_request {
 int tun_open(void);
 
 /** tun_attach() - Create the TAP or attach a queue to it (TUNSETIFF: layer 2, no packet information).
- *  @ifname: receives the name that it has. Return: 0 or -errno. */
+ *  @ifname: receives the name that it has. Return: 0 or -errno; -EBUSY also where @fd is attached but
+ *  others hold queues of it that have a header and ours were to have none, or the other way round. */
 int tun_attach(int fd, const struct tun_request *req, char ifname[IFNAMSIZ]);
 
 /** tun_has_vnet_hdr() - Does the kernel know virtio-net headers (TUNGETFEATURES)? */

@@ -123,6 +123,7 @@ def test_a_wrong_line_of_an_included_file(healthy):
 def test_a_bridge_that_no_line_allows(healthy, text):
     healthy.write(LIST, text)
     healthy.mend("access-rule", port(), severity="error", says="no line of %s allows" % LIST)
+    healthy.write("/etc/qemu/bridge.conf", text)  # of the helper that is found without helper=
     assert healthy.fault("access-rule", "br7", severity="note")
     assert healthy.fault("access-rule", "br7", user=NOBODY, severity="warning")
 

@@ -8,6 +8,8 @@ import socket
 import pytest
 
 from netns import wait_until
+import tuntap
+import vmtap
 from peers import StreamPeer
 from tuntap import Packets, frame
 from vmtap import Vmtap
@@ -87,3 +89,17 @@ def test_all_queues_go_with_the_device(ns, folder):
         pass
     assert v.status == 0
     wait_until(lambda: "vm0" not in ns.links())
+
+
+@pytest.mark.parametrize("command", ["connect", "check"])
+@pytest.mark.parametrize("theirs, option", [(0, "off"), (tuntap.IFF_VNET_HDR, "on")])
+def test_a_device_that_others_have_in_another_mode_is_busy(ns, theirs, option, command):
+    """The kernel would attach us, and take our headers for frames or our frames for headers."""
+    port = "tap,ifname=vm0,queues=2,script=no,downscript=no"
+    fd = tuntap.open_tap(ns, "vm0", tuntap.IFF_TAP | tuntap.IFF_NO_PI | tuntap.IFF_MULTI_QUEUE | theirs)
+    other = ",vnet_hdr=" + ("on" if option == "off" else "off")
+    done = vmtap.run(ns, command, port + other, *(["null"] if command == "connect" else []))
+    assert done.returncode == 3 and "take vnet_hdr=%s, end that process" % option in done.stderr
+    assert ns.links()["vm0"]["linkinfo"]["info_data"]["numqueues"] == 1
+    assert vmtap.run(ns, "check", port + ",vnet_hdr=" + option).returncode == 0
+    os.close(fd)

@@ -268,7 +268,8 @@ def test_a_busy_device_is_explained(ns, command):
 
 
 def test_the_queue_limit_is_explained(ns):
-    fds = [tuntap.open_tap(ns, "vm0", IFF_TAP | IFF_NO_PI | IFF_MULTI_QUEUE) for _ in range(250)]
+    flags = IFF_TAP | IFF_NO_PI | IFF_MULTI_QUEUE | tuntap.IFF_VNET_HDR
+    fds = [tuntap.open_tap(ns, "vm0", flags) for _ in range(250)]
     try:
         fails(ns, "ifname=vm0,queues=10", RESOURCE, "256 queues open", "limit is 256")
     finally:

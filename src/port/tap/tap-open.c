@@ -89,8 +89,10 @@ static int attach_queue(struct tap *t, unsigned i, struct vmtap_error *err)
 	if (ret < 0)
 		return ret;
 	ret = tun_attach(fd, &req, t->ifname);
-	if (ret < 0)
+	if (ret < 0) {
+		fd_close(&t->queues[i].fd); /* or we would be found to hold it */
 		return explain_attach(ret, object(t, name), &req, err);
+	}
 	t->queues[i].attached = true;
 	if (req.vnet_hdr)
 		t->caps |= TAP_CAP_VNET_HDR;
