@@ -328,6 +328,7 @@ int tap_opts_check(const struct tap_opts *o, const struct conf *conf, struct vmt
 	fd = tun_open();
 	if (fd < 0)
 		return explain_open(fd, object, err);
+	req.vnet_hdr = o->vnet_hdr != TAP_OFF && tun_has_vnet_hdr(fd);
 	ret = check_bridge(object, o->br, err);
 	return ret ? ret : explain_existing(object, &req, err);
 }
