@@ -29,8 +29,10 @@ LAYERS = {
     "tapdev": "base",
     "helper": "base tapdev",
     "host": "base conf tapdev helper",
+    "virtio": "base",
     "net": "base loop",
-    "port/*": "base loop conf tapdev net",
+    "sock": "base conf net",
+    "port/*": "base loop conf tapdev virtio net sock",
     "api": "base loop conf host net port/*",
     "cli": "",
 }

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "conf/conf.h"
-#include "port/sock/sockaddr.h"
+#include "sock/sockaddr.h"
 #include "port/sock/stream-priv.h"
 
 static struct vmtap_error err;

@@ -4,7 +4,7 @@
 
 #include <sys/file.h>
 
-#include "port/sock/sockfile.h"
+#include "sock/sockfile.h"
 
 static struct sock_addr addr_of(const char *name)
 {

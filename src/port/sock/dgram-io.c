@@ -27,7 +27,7 @@
 #include "base/container.h"
 #include "base/iov.h"
 #include "port/sock/dgram-priv.h"
-#include "port/sock/say.h"
+#include "sock/say.h"
 
 #define RUNT_LEN 14    /* an Ethernet header */
 #define IOV_LIMIT 1024 /* UIO_MAXIOV */

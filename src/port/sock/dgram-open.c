@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "port/sock/dgram-priv.h"
-#include "port/sock/sockfd.h"
+#include "sock/sockfd.h"
 
 #define FLAGS (SOCK_NONBLOCK | SOCK_CLOEXEC)
 /* Room for what comes while others have their turn; the kernel may grant less. */

@@ -39,7 +39,7 @@
 #include "base/container.h"
 #include "base/fd.h"
 #include "port/sock/dgram-priv.h"
-#include "port/sock/say.h"
+#include "sock/say.h"
 
 static int connect_to(int fd, const struct sock_addr *addr)
 {

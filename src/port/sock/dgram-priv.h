@@ -4,8 +4,8 @@
 #define PORT_SOCK_DGRAM_PRIV_H
 
 #include "net/port.h"
-#include "port/sock/sockaddr.h"
-#include "port/sock/sockfile.h"
+#include "sock/sockaddr.h"
+#include "sock/sockfile.h"
 
 struct conf;
 

@@ -16,7 +16,7 @@
 #include "base/error.h"
 #include "conf/conf.h"
 #include "port/sock/dgram-priv.h"
-#include "port/sock/sockfd.h"
+#include "sock/sockfd.h"
 
 static int dgram_start(struct port *p, struct vmtap_error *err)
 {

@@ -5,8 +5,8 @@
 
 #include "net/port.h"
 #include "port/sock/framing.h"
-#include "port/sock/sockaddr.h"
-#include "port/sock/sockfile.h"
+#include "sock/sockaddr.h"
+#include "sock/sockfile.h"
 
 struct conf;
 

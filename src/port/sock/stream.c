@@ -30,8 +30,8 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "conf/conf.h"
-#include "port/sock/say.h"
-#include "port/sock/sockfd.h"
+#include "sock/say.h"
+#include "sock/sockfd.h"
 #include "port/sock/stream-priv.h"
 
 #define CONNECT_TIMEOUT_MS 10000

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Log lines that the other side of a socket can cause, and which are therefore limited. */
-#ifndef PORT_SOCK_SAY_H
-#define PORT_SOCK_SAY_H
+#ifndef SOCK_SAY_H
+#define SOCK_SAY_H
 
 #include "net/port.h"
 

@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "conf/conf.h"
-#include "port/sock/sockaddr.h"
+#include "sock/sockaddr.h"
 
 #define ACTION "read its options"
 

@@ -19,12 +19,12 @@
  *   is given up after a second: then somebody else holds it for his own ends.
  *   The path is given back only while it is still the file that we made.
  */
-#ifndef PORT_SOCK_SOCKFILE_H
-#define PORT_SOCK_SOCKFILE_H
+#ifndef SOCK_SOCKFILE_H
+#define SOCK_SOCKFILE_H
 
 #include <sys/types.h>
 
-#include "port/sock/sockaddr.h"
+#include "sock/sockaddr.h"
 
 #define SOCKFILE_NO_MODE (-1)
 

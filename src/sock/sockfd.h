@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Making sockets: listening ones, connecting ones, inherited ones. All non-blocking, close-on-exec. */
-#ifndef PORT_SOCK_SOCKFD_H
-#define PORT_SOCK_SOCKFD_H
+#ifndef SOCK_SOCKFD_H
+#define SOCK_SOCKFD_H
 
-#include "port/sock/sockaddr.h"
-#include "port/sock/sockfile.h"
+#include "sock/sockaddr.h"
+#include "sock/sockfile.h"
 
 struct port_env;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Making sockets: listening ones, connecting ones, inherited ones. */
-#include "port/sock/sockfd.h"
+#include "sock/sockfd.h"
 
 #include <ctype.h>
 #include <errno.h>

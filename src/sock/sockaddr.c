@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Socket addresses: looking them up, comparing and printing them. */
-#include "port/sock/sockaddr.h"
+#include "sock/sockaddr.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Log lines that the other side of a socket can cause, and which are therefore limited. */
-#include "port/sock/say.h"
+#include "sock/say.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -7,8 +7,8 @@
  *   what it stands for now. Names are looked up once, when a port is opened,
  *   and never from the event loop, which a slow name server would stop.
  */
-#ifndef PORT_SOCK_SOCKADDR_H
-#define PORT_SOCK_SOCKADDR_H
+#ifndef SOCK_SOCKADDR_H
+#define SOCK_SOCKADDR_H
 
 #include <netinet/in.h>
 #include <stdbool.h>

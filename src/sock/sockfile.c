@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The file of a unix socket: taking a path without harm to others, and giving it back. */
-#include "port/sock/sockfile.h"
+#include "sock/sockfile.h"
 
 #include <errno.h>
 #include <poll.h>
