@@ -9,9 +9,9 @@
 #ifndef TESTS_VQ_DRIVER_H
 #define TESTS_VQ_DRIVER_H
 
+#include <linux/virtio_ring.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <linux/virtio_ring.h>
 
 /** struct vq_buf - A buffer of a chain, by guest physical address */
 struct vq_buf {
@@ -39,13 +39,17 @@ struct vq {
 	struct vring_packed_desc_event *driver_event, *device_event;
 	/* the driver's own */
 	uint16_t free_head, free_cnt, next_avail, last_used, kicked;
-	bool avail_wrap, used_wrap;
+	uint16_t first_out, out_cnt;  /* in flight, by age */
+	uint16_t batch_cnt, batch_id; /* used, and not taken yet */
+	uint32_t batch_len;
+	bool avail_wrap, used_wrap, forgo;
 	struct vq_slot *slots; /* owned; one per id */
 };
 
 /** vq_bytes() - Memory that a ring of @size needs, from a 4096-aligned address. */
 uint64_t vq_bytes(unsigned size, bool packed);
-/** vq_init() - Lay a ring out at @gpa (4096-aligned) and zero it. */
+/** vq_init() - Lay a ring out at @gpa (4096-aligned) and zero it. @in_order may be set afterwards,
+ *  before the first vq_add(). */
 void vq_init(struct vq *q, uint8_t *base, uint64_t gpa, unsigned size, bool packed, bool event_idx);
 void vq_fini(struct vq *q);
 
