@@ -161,6 +161,7 @@ enum vmtap_drop {
 	VMTAP_DROP_QUEUE_FULL, /* a bounded queue had no room */
 	VMTAP_DROP_IO,	       /* any other error of a system call */
 	VMTAP_DROP_PURGED,     /* was waiting when its port closed */
+	VMTAP_DROP_FILTERED,   /* the guest does not want it (receive modes, MAC and VLAN tables) */
 	VMTAP_DROP_CNT,
 };
 

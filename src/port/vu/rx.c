@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The `vhost-user` port: frames to the guest.
+ *
+ * Model
+ *   A frame, behind its header, is copied into the buffers that the guest has
+ *   posted: one chain, or with mergeable buffers as many as it takes, of which the
+ *   header says the number. What a burst used is published at its end, with one call.
+ *
+ * Back-pressure
+ *   When a queue has not enough room for a frame, its chains go back, kicks are
+ *   asked for, and the port is writable again when one comes. The frames behind it
+ *   wait as well, also those for other queues: they stay in order.
+ *
+ * What the guest may do wrong
+ *   Post buffers that are too small: a frame that no chain holds is dropped as too
+ *   long; so is one that takes more than VRING_CHAIN_MAX mergeable ones.
+ */
+#include <linux/virtio_net.h>
+#include <string.h>
+
+#include "base/iov.h"
+#include "port/vu/hdr.h"
+#include "port/vu/vu-int.h"
+
+enum place {
+	PLACED,
+	NO_ROOM,
+	DROPPED,
+};
+
+/* ----------------------------------------------------------------- copying */
+
+/**
+ * struct sink - Where the next byte goes
+ * @iov, @cnt, @off: pieces of the current chain
+ */
+struct sink {
+	const struct iovec *iov;
+	unsigned cnt;
+	size_t off;
+};
+
+static void sink_to(struct sink *s, const struct vring_chain *c)
+{
+	*s = (struct sink) { .iov = c->iov + c->out_cnt, .cnt = c->in_cnt };
+}
+
+/* Return: bytes of @len that the chain had room for. */
+static size_t sink_put(struct sink *s, const void *data, size_t len)
+{
+	size_t done = 0;
+
+	while (done < len && s->cnt) {
+		size_t n = s->iov->iov_len - s->off;
+
+		if (n > len - done)
+			n = len - done;
+		memcpy((char *)s->iov->iov_base + s->off, (const char *)data + done, n);
+		done += n;
+		s->off += n;
+		if (s->off == s->iov->iov_len) {
+			s->iov++;
+			s->cnt--;
+			s->off = 0;
+		}
+	}
+	return done;
+}
+
+/**
+ * struct source - What is to be copied: the header, then the frame's pieces
+ */
+struct source {
+	const struct iovec *iov;
+	unsigned cnt;
+	size_t off;
+};
+
+/* Fill one chain, of which @room bytes are left. Return: bytes that went in. */
+static uint32_t fill(struct sink *to, struct source *from, uint32_t room)
+{
+	uint32_t done = 0;
+
+	while (from->cnt && done < room) {
+		const char *data = (const char *)from->iov->iov_base + from->off;
+		size_t n = sink_put(to, data, from->iov->iov_len - from->off);
+
+		done += (uint32_t)n;
+		from->off += n;
+		if (from->off < from->iov->iov_len)
+			break;
+		from->iov++;
+		from->cnt--;
+		from->off = 0;
+	}
+	return done;
+}
+
+/* ------------------------------------------------------------------- chains */
+
+/* Have at least @want chains at hand. Return: whether there is one more than @have. */
+static bool more_chains(struct vu_rx *rx, struct vring *ring, unsigned have, unsigned want)
+{
+	if (rx->at + have < rx->cnt)
+		return true;
+	if (rx->at) { /* the used ones are pushed already */
+		memmove(rx->chains, rx->chains + rx->at, (rx->cnt - rx->at) * sizeof(*rx->chains));
+		rx->cnt -= rx->at;
+		rx->at = 0;
+	}
+	if (want > VRING_BURST_MAX)
+		want = VRING_BURST_MAX;
+	if (want > VRING_CHAIN_MAX - rx->cnt)
+		want = VRING_CHAIN_MAX - rx->cnt;
+	if (want)
+		rx->cnt += vring_pop(ring, rx->chains + rx->cnt, want);
+	return have < rx->cnt;
+}
+
+/* Give back what was popped and not used. */
+static void return_chains(struct vu_rx *rx, struct vring *ring)
+{
+	if (rx->cnt > rx->at)
+		vring_unpop(ring, rx->cnt - rx->at);
+	rx->at = rx->cnt = 0;
+}
+
+/* Find room for @len bytes. @used: chains that it takes; @left: frames that are still to come. */
+static enum place find_room(struct vu *v, const struct vu_queue *q, uint64_t len, unsigned left,
+			    unsigned *used)
+{
+	struct vu_rx *rx = &v->rx;
+	unsigned size = q->cfg.size;
+	unsigned n = 0, descs = 0;
+	uint64_t room = 0;
+
+	do {
+		if (n == VRING_CHAIN_MAX || descs >= size)
+			return DROPPED; /* more than all that the ring can hold */
+		if (!more_chains(rx, q->ring, n, n ? VRING_BURST_MAX : left))
+			return NO_ROOM;
+		room += rx->chains[rx->at + n].in_len;
+		descs += rx->chains[rx->at + n].desc_cnt;
+		n++;
+	} while (room < len && v->mergeable);
+	*used = n;
+	return room < len ? DROPPED : PLACED;
+}
+
+static struct vmtap_net_hdr header(const struct vu *v, const struct vmtap_frame *f, unsigned used)
+{
+	struct vmtap_net_hdr hdr = f->hdr;
+
+	hdr.num_buffers = (uint16_t)used;
+	if (v->swap)
+		hdr_swap(&hdr);
+	return hdr;
+}
+
+/* A chain too small for the header would have it cut; such are possible with mergeable buffers. */
+static enum place place(struct vu *v, const struct vu_queue *q, const struct vmtap_frame *f,
+			unsigned left)
+{
+	struct vu_rx *rx = &v->rx;
+	struct vmtap_net_hdr hdr;
+	struct source src = { .iov = f->iov, .cnt = f->iov_cnt };
+	enum place ret;
+	unsigned used;
+
+	ret = find_room(v, q, (uint64_t)v->hdr_len + f->len, left, &used);
+	if (ret != PLACED)
+		return ret;
+	hdr = header(v, f, used);
+	for (unsigned i = 0; i < used; i++) {
+		const struct vring_chain *c = &rx->chains[rx->at + i];
+		uint32_t len = 0;
+		struct sink sink;
+
+		sink_to(&sink, c);
+		if (!i) {
+			len = (uint32_t)sink_put(&sink, &hdr, v->hdr_len);
+			if (len < v->hdr_len) {
+				vring_set_broken(q->ring, "a receive buffer is smaller than the "
+							  "virtio-net header");
+				return NO_ROOM;
+			}
+		}
+		len += fill(&sink, &src, c->in_len - len);
+		vring_push(q->ring, c, len);
+	}
+	rx->at += used;
+	return PLACED;
+}
+
+/* ------------------------------------------------------------------- a burst */
+
+static bool is_wanted(const struct vu *v, const struct vmtap_frame *f)
+{
+	uint8_t eth[18];
+	unsigned len;
+
+	if (!v->ctrl.filter.active)
+		return true;
+	len = (unsigned)iov_read(f->iov, f->iov_cnt, 0, eth, sizeof(eth));
+	return ctrl_takes(&v->ctrl.filter, eth, len);
+}
+
+static struct vring *ring_for(const struct vu *v, const struct vmtap_frame *f, unsigned *index)
+{
+	*index = 2 * steer_pick(&v->steer, f);
+	return v->dev.queues[*index].ring;
+}
+
+/* Frames that go to queue @index, one after the other. Return: how many are done with; fewer than @cnt,
+ * @full: it has no room, else the next is for another queue. */
+static unsigned send_to(struct vu *v, unsigned index, const struct vmtap_frame *frames,
+			unsigned cnt, bool *full)
+{
+	const struct vu_queue *q = &v->dev.queues[index];
+	struct vring *ring = q->ring;
+	unsigned i, next;
+
+	for (i = 0; i < cnt; i++) {
+		if (i && ring_for(v, &frames[i], &next) != ring)
+			break;
+		if (!is_wanted(v, &frames[i])) {
+			port_drop_tx(&v->port, VMTAP_DROP_FILTERED, &frames[i], 1);
+			continue;
+		}
+		switch (place(v, q, &frames[i], cnt - i)) {
+		case PLACED:
+			continue;
+		case DROPPED:
+			port_drop_tx(&v->port, VMTAP_DROP_TOO_LONG, &frames[i], 1);
+			continue;
+		case NO_ROOM:
+			*full = true;
+			break;
+		}
+		break;
+	}
+	return_chains(&v->rx, ring);
+	vring_publish(ring);
+	return i;
+}
+
+/* There was no room. Return: whether there is now, after all. */
+static bool came_late(struct vring *ring)
+{
+	return !vring_error(ring) && vring_want_kicks(ring, true);
+}
+
+unsigned vu_send(struct port *p, const struct vmtap_frame *frames, unsigned cnt)
+{
+	struct vu *v = vu_of_port(p);
+	unsigned done = 0, index = 0;
+
+	while (done < cnt && v->steer.cnt) {
+		bool full = false;
+		struct vring *ring = ring_for(v, &frames[done], &index);
+
+		done += send_to(v, index, frames + done, cnt - done, &full);
+		if (vring_error(ring))
+			vu_check(v, index); /* takes it out of the steering */
+		else if (full && !came_late(ring))
+			break;
+	}
+	if (done < cnt && !v->steer.cnt) {
+		port_drop_tx(p, VMTAP_DROP_PEER_GONE, frames + done, cnt - done);
+		done = cnt;
+	}
+	return done;
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The insides of the `vhost-user` port, shared by its life cycle (vu.c), its
+ * options (vu-conf.c) and its data path (rx.c, tx.c).
+ *
+ * Words
+ *   As the guest has them: it transmits (tx.c) on odd queues, which are frames that enter
+ *   the port, and receives (rx.c) on even ones, frames that leave it.
+ */
+#ifndef PORT_VU_VU_INT_H
+#define PORT_VU_VU_INT_H
+
+#include "base/container.h"
+#include "net/announce.h"
+#include "net/port.h"
+#include "port/vu/ctrl.h"
+#include "port/vu/dev.h"
+#include "port/vu/session.h"
+#include "port/vu/steer.h"
+#include "sock/conn.h"
+#include "sock/connconf.h"
+
+struct conf;
+
+/** struct vu_conf - The options. */
+struct vu_conf {
+	struct conn_conf conn;
+	unsigned pairs, queue_size;
+	uint64_t features; /* to be offered */
+	unsigned mtu;	   /* 0: none is offered */
+	bool has_mac;
+	uint8_t mac[6];
+};
+
+/** vu_conf_read() - Return: 0 or -errno and @err. */
+int vu_conf_read(struct vu_conf *c, const struct conf *conf, struct vmtap_error *err);
+
+extern const struct conf_schema vu_schema;
+extern const char vu_help[];
+
+/**
+ * struct vu_queue_io - What the port adds to a queue
+ * @kick: watches the kick descriptor
+ * @more: goes on where a turn ended on its budget, or a resume came
+ * @runs: the ring is started
+ * @told: that the ring is broken has been said
+ */
+struct vu_queue_io {
+	struct vu *vu;
+	unsigned index;
+	struct loop_watch kick;
+	struct loop_task more;
+	bool runs, told;
+};
+
+/**
+ * struct vu_rx - For frames to the guest
+ * @chains: popped and not yet used or given back: @at..@cnt
+ */
+struct vu_rx {
+	unsigned at, cnt;
+	struct vring_chain chains[VRING_CHAIN_MAX];
+};
+
+/**
+ * struct vu_tx - A burst of frames from the guest
+ * @frames: those that are good
+ * @at:     which chain a frame is
+ * @bad:    why a chain is no frame: enum vmtap_drop, or VMTAP_DROP_CNT
+ * @bounce: one frame of very many pieces
+ */
+struct vu_tx {
+	struct vring_chain chains[VRING_BURST_MAX];
+	struct vmtap_frame frames[VRING_BURST_MAX];
+	uint8_t at[VRING_BURST_MAX];
+	uint8_t bad[VRING_BURST_MAX];
+	struct iovec bounce_iov;
+	uint8_t bounce[VMTAP_FRAME_MAX];
+};
+
+/**
+ * struct vu - A vhost-user port
+ * @end_task: takes the session down, outside of any work on a ring; @end_err says why
+ * @hdr_len:  bytes of the virtio-net header in buffers
+ * @swap:     it is little-endian and we are not
+ * @mergeable: a frame for the guest may fill several buffers
+ * @io:       one per queue of @dev
+ * @polled:   queues without a kick descriptor, looked at by @poll
+ */
+struct vu {
+	struct port port;
+	struct conn conn;
+	char object[80];
+	struct vu_dev dev;
+	struct vu_session *session;
+	struct loop_watch watch;
+	struct loop_task end_task;
+	struct vmtap_error end_err;
+
+	unsigned hdr_len;
+	bool swap, mergeable;
+	struct ctrl ctrl;
+	struct announce announce;
+	struct steer steer;
+	unsigned mtu_max;
+	bool peer_link_up;
+
+	struct vu_queue_io *io;
+	unsigned polled;
+	struct loop_timer poll;
+	struct log_limit infos;
+	struct vu_rx rx;
+	struct vu_tx tx;
+};
+
+static inline struct vu *vu_of_port(const struct port *p)
+{
+	return container_of(p, struct vu, port);
+}
+
+/* vu.c ----------------------------------------------------------------------- */
+
+/** vu_check() - After a turn: is the guest's memory still there, and the ring of queue @index whole? */
+void vu_check(struct vu *v, unsigned index);
+
+/** vu_ctrl_changed() - The guest may have said something on the control queue: pairs, offloads. */
+void vu_ctrl_changed(struct vu *v);
+
+/* tx.c, from the guest ---------------------------------------------------------- */
+
+/** vu_tx_run() - Frames from transmit queue @index until there are none, the peer holds, or a turn is
+ *  over. */
+void vu_tx_run(struct vu *v, unsigned index);
+
+/* rx.c, to the guest ------------------------------------------------------------ */
+
+unsigned vu_send(struct port *p, const struct vmtap_frame *frames, unsigned cnt);
+
+/* vu-ctrl.c, the control queue ------------------------------------------------------ */
+
+/** vu_ctrl_run() - Carry out what is in the control queue @index. */
+void vu_ctrl_run(struct vu *v, unsigned index);
+
+#endif

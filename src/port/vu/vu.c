@@ -1,0 +1,556 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The `vhost-user` port: a virtio-net device for a VMM.
+ *
+ * Model
+ *   sock/conn.c brings front ends, one after the other; a session (session.h)
+ *   carries out what one asks for on the device (dev.h), and tells this file
+ *   through struct vu_dev_ops, which joins the rings to the loop. The port is
+ *   up while there is a receive ring that can take frames.
+ *
+ *     conn_begin() -> session -> dev_started() -> kick -> tx.c, rx.c
+ *
+ * The end of a session
+ *   Comes from the front end, or when the guest's memory is found gone in the
+ *   middle of a burst; so it is a task (end_run()), which nobody is inside of. Rings
+ *   stop, memory is unmapped, and the next front end may come.
+ *
+ * What the front end and the guest may do wrong
+ *   Each piece says so for itself. What is wrong with a ring breaks that ring, until
+ *   it is set up again; what is wrong with a message, or the memory, ends the session.
+ */
+#include "port/vu/vu.h"
+
+#include <errno.h>
+#include <linux/virtio_net.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "conf/conf.h"
+#include "port/vu/hdr.h"
+#include "port/vu/vu-int.h"
+#include "sock/say.h"
+
+#ifndef VIRTIO_NET_F_GUEST_USO4 /* Linux 6.2 */
+#define VIRTIO_NET_F_GUEST_USO4 54
+#define VIRTIO_NET_F_GUEST_USO6 55
+#endif
+#define VIRTIO_F_VERSION_1 32
+
+/** How often a ring without a kick descriptor is looked at. */
+#define POLL_NS (NSEC_PER_MSEC / 2)
+
+static struct vu *vu_of_dev(struct vu_dev *dev)
+{
+	return container_of(dev, struct vu, dev);
+}
+
+static bool is_rx(const struct vu *v, unsigned index)
+{
+	return index % 2 == 0 && !vu_dev_is_ctrl(&v->dev, index);
+}
+
+/* ------------------------------------------------------------- configuration */
+
+/* What the guest reads of the device; all little-endian (struct virtio_net_config). */
+static void config_put16(struct vu *v, size_t off, unsigned value)
+{
+	v->dev.config[off] = (uint8_t)value;
+	v->dev.config[off + 1] = (uint8_t)(value >> 8);
+}
+
+static void config_init(struct vu *v, const struct vu_conf *c)
+{
+	memcpy(v->dev.config, c->mac, sizeof(c->mac));
+	config_put16(v, offsetof(struct virtio_net_config, status), VIRTIO_NET_S_LINK_UP);
+	config_put16(v, offsetof(struct virtio_net_config, max_virtqueue_pairs), c->pairs);
+	config_put16(v, offsetof(struct virtio_net_config, mtu), c->mtu);
+	memset(v->dev.config + offsetof(struct virtio_net_config, speed), 0xff, 5); /* unknown */
+}
+
+static void link_changed(struct vu *v, bool up)
+{
+	size_t off = offsetof(struct virtio_net_config, status);
+	unsigned status = v->dev.config[off], now;
+
+	now = up ? status | VIRTIO_NET_S_LINK_UP : status & ~(unsigned)VIRTIO_NET_S_LINK_UP;
+	if (now == status)
+		return;
+	config_put16(v, off, now);
+	if (v->session)
+		vu_session_config_changed(v->session);
+}
+
+/* ------------------------------------------------------------------ offloads */
+
+/* What the guest takes, as far as it is known: it may change its mind on the control queue. */
+static unsigned accepts(const struct vu *v)
+{
+	static const struct {
+		unsigned feature, offload;
+	} map[] = {
+		{ VIRTIO_NET_F_GUEST_CSUM, VMTAP_OFFLOAD_CSUM },
+		{ VIRTIO_NET_F_GUEST_TSO4, VMTAP_OFFLOAD_TSO4 },
+		{ VIRTIO_NET_F_GUEST_TSO6, VMTAP_OFFLOAD_TSO6 },
+		{ VIRTIO_NET_F_GUEST_ECN, VMTAP_OFFLOAD_ECN },
+		{ VIRTIO_NET_F_GUEST_UFO, VMTAP_OFFLOAD_UFO },
+		{ VIRTIO_NET_F_GUEST_USO4, VMTAP_OFFLOAD_USO4 },
+		{ VIRTIO_NET_F_GUEST_USO6, VMTAP_OFFLOAD_USO6 },
+	};
+	unsigned ret = 0;
+
+	for (size_t i = 0; i < sizeof(map) / sizeof(map[0]); i++)
+		if (v->ctrl.offloads >> map[i].feature & 1)
+			ret |= map[i].offload;
+	return ret & VMTAP_OFFLOAD_CSUM ? ret : 0;
+}
+
+/* ------------------------------------------------------------------- steering */
+
+static bool takes_frames(const struct vu *v, unsigned pair)
+{
+	const struct vu_queue *q = &v->dev.queues[2 * pair];
+
+	return v->io[2 * pair].runs && q->enabled && !vring_error(q->ring) && pair < v->ctrl.pairs;
+}
+
+/* Which receive rings take frames? Without any, the port waits and frames for it are dropped. */
+static void rings_changed(struct vu *v)
+{
+	unsigned cnt = 0;
+
+	for (unsigned i = 0; i < v->dev.pairs; i++)
+		if (takes_frames(v, i))
+			v->steer.pairs[cnt++] = (uint8_t)i;
+	v->steer.cnt = cnt;
+	port_set_state(&v->port, cnt ? VMTAP_PORT_UP : VMTAP_PORT_WAITING);
+	port_writable(&v->port); /* there may be room now, or nothing to wait for */
+}
+
+void vu_ctrl_changed(struct vu *v)
+{
+	if (v->ctrl.announce_acked) {
+		v->ctrl.announce_acked = false;
+		config_put16(v, offsetof(struct virtio_net_config, status),
+			     v->dev.config[offsetof(struct virtio_net_config, status)] &
+				     ~(unsigned)VIRTIO_NET_S_ANNOUNCE);
+	}
+	port_set_accepts(&v->port, accepts(v));
+	rings_changed(v);
+}
+
+/* ------------------------------------------------------------ end of a session */
+
+static void end_later(struct vu *v, const struct vmtap_error *err)
+{
+	if (!v->end_err.code)
+		v->end_err = *err;
+	loop_task_add(v->port.env->loop, &v->end_task);
+}
+
+static void end_run(struct loop_task *t)
+{
+	struct vu *v = container_of(t, struct vu, end_task);
+	struct vmtap_error err = v->end_err;
+
+	v->end_err.code = 0;
+	if (v->session)
+		conn_broken(&v->conn, &err);
+}
+
+void vu_check(struct vu *v, unsigned index)
+{
+	const char *why = vring_error(v->dev.queues[index].ring);
+	struct vmtap_error err;
+
+	if (mem_is_lost(v->dev.mem) && v->session) {
+		error_set(&err, EFAULT, v->object, "use the guest's memory",
+			  "the front end cut its file, and pages that were shared are gone");
+		error_remedy(&err, "have the VMM seal it (QEMU: -object memory-backend-memfd,"
+				   "share=on), and nobody else write it");
+		end_later(v, &err);
+	}
+	if (!why || v->io[index].told)
+		return;
+	v->io[index].told = true;
+	sock_say(&v->port, &v->infos, VMTAP_LOG_WARNING,
+		 "queue %u is broken until the guest sets it up again: %s", index, why);
+	if (is_rx(v, index))
+		rings_changed(v);
+}
+
+/* ------------------------------------------------------------------------ kicks */
+
+static void run_queue(struct vu *v, unsigned index)
+{
+	if (vu_dev_is_ctrl(&v->dev, index))
+		vu_ctrl_run(v, index);
+	else if (index % 2)
+		vu_tx_run(v, index);
+	else if (v->port.blocked && !vring_is_empty(v->dev.queues[index].ring))
+		port_writable(&v->port);
+}
+
+static void more_run(struct loop_task *t)
+{
+	struct vu_queue_io *io = container_of(t, struct vu_queue_io, more);
+
+	run_queue(io->vu, io->index);
+}
+
+/* Any descriptor that becomes readable will do; an eventfd is the usual one. */
+static void kick_ready(struct loop_watch *w, uint32_t events)
+{
+	struct vu_queue_io *io = container_of(w, struct vu_queue_io, kick);
+	uint64_t cnt;
+	ssize_t n = read(w->fd, &cnt, sizeof(cnt));
+
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+		sock_say(&io->vu->port, &io->vu->infos, VMTAP_LOG_WARNING,
+			 "the kick descriptor of queue %u is of no use any more (%s); the queue "
+			 "rests until there is another",
+			 io->index, n ? strerror(errno) : "it was closed");
+		loop_del(io->vu->port.env->loop, w);
+	}
+	run_queue(io->vu, io->index);
+}
+
+static void poll_fire(struct loop_timer *t)
+{
+	struct vu *v = container_of(t, struct vu, poll);
+
+	if (v->polled)
+		loop_timer_set(v->port.env->loop, t, POLL_NS);
+	for (unsigned i = 0; i < v->dev.queue_cnt; i++)
+		if (v->io[i].runs && v->dev.queues[i].polled)
+			run_queue(v, i);
+}
+
+static void watch_kick(struct vu *v, unsigned index, int fd)
+{
+	struct loop *loop = v->port.env->loop;
+	struct vmtap_error err;
+	int ret;
+
+	loop_del(loop, &v->io[index].kick);
+	v->polled = 0;
+	for (unsigned i = 0; i < v->dev.queue_cnt; i++)
+		v->polled += v->io[i].runs && v->dev.queues[i].polled;
+	if (v->polled)
+		loop_timer_set(loop, &v->poll, POLL_NS);
+	if (fd < 0 || !v->io[index].runs)
+		return;
+	ret = loop_add(loop, &v->io[index].kick, fd, EPOLLIN);
+	if (ret == 0)
+		return;
+	error_set(&err, -ret, v->object, "watch the kick descriptor of a queue", "%s",
+		  strerror(-ret));
+	error_remedy(&err, "the front end is to pass an eventfd, or say that there is none");
+	end_later(v, &err);
+}
+
+/* ------------------------------------------------------------ what the device says */
+
+static void dev_features(struct vu_dev *dev)
+{
+	struct vu *v = vu_of_dev(dev);
+	bool modern = vu_dev_has(dev, VIRTIO_F_VERSION_1);
+
+	v->mergeable = vu_dev_has(dev, VIRTIO_NET_F_MRG_RXBUF);
+	v->hdr_len = modern || v->mergeable ? HDR_LEN_MODERN : HDR_LEN_LEGACY;
+	v->swap = modern && __BYTE_ORDER == __BIG_ENDIAN;
+	ctrl_init(&v->ctrl, dev->features, dev->pairs, dev->config);
+	if (v->ctrl.pairs < dev->pairs && !vu_dev_has(dev, VIRTIO_NET_F_CTRL_VQ))
+		v->ctrl.pairs = dev->pairs; /* what is enabled says it */
+	port_set_accepts(&v->port, accepts(v));
+}
+
+static void dev_started(struct vu_dev *dev, unsigned index)
+{
+	struct vu *v = vu_of_dev(dev);
+	const struct vu_queue *q = &dev->queues[index];
+
+	v->io[index].runs = true;
+	v->io[index].told = false;
+	watch_kick(v, index, q->kick);
+	if (is_rx(v, index)) {
+		vring_want_kicks(q->ring, false);
+		rings_changed(v);
+	} else {
+		loop_task_add(v->port.env->loop, &v->io[index].more); /* what is there already */
+	}
+}
+
+static void dev_stopping(struct vu_dev *dev, unsigned index)
+{
+	struct vu *v = vu_of_dev(dev);
+
+	v->io[index].runs = false;
+	loop_task_del(v->port.env->loop, &v->io[index].more);
+	watch_kick(v, index, -1);
+	if (is_rx(v, index))
+		rings_changed(v);
+}
+
+static void dev_enabled(struct vu_dev *dev, unsigned index)
+{
+	struct vu *v = vu_of_dev(dev);
+
+	if (is_rx(v, index))
+		rings_changed(v);
+	else if (v->io[index].runs)
+		loop_task_add(v->port.env->loop, &v->io[index].more);
+}
+
+static void dev_kick_fd(struct vu_dev *dev, unsigned index, int fd)
+{
+	watch_kick(vu_of_dev(dev), index, fd);
+}
+
+/* The network is to learn where the guest is: after a migration, or when it asks. */
+static void dev_announce(struct vu_dev *dev, const uint8_t mac[6])
+{
+	struct vu *v = vu_of_dev(dev);
+	uint8_t buf[ANNOUNCE_FRAME_MAX];
+	unsigned len;
+
+	for (unsigned i = 0; (len = announce_frame(&v->announce, mac, i, buf)) > 0; i++) {
+		const struct iovec iov = { .iov_base = buf, .iov_len = len };
+		const struct vmtap_frame frame = { .len = len, .iov = &iov, .iov_cnt = 1 };
+
+		if (v->port.held || !port_offer(&v->port, &frame, 1))
+			break; /* it will be asked for again */
+	}
+}
+
+static int dev_mtu(struct vu_dev *dev, unsigned mtu)
+{
+	struct vu *v = vu_of_dev(dev);
+
+	if (mtu < 68 || mtu > 65535 || (v->mtu_max && mtu > v->mtu_max))
+		return -EINVAL;
+	log_msg(v->port.env->log, VMTAP_LOG_DEBUG, v->port.name, "the guest's MTU is %u", mtu);
+	return 0;
+}
+
+static const struct vu_dev_ops dev_ops = {
+	.features = dev_features,
+	.started = dev_started,
+	.stopping = dev_stopping,
+	.remapped = dev_started,
+	.enabled = dev_enabled,
+	.kick_fd = dev_kick_fd,
+	.announce = dev_announce,
+	.mtu = dev_mtu,
+};
+
+/* ------------------------------------------------------------------ connections */
+
+static void session_ready(struct loop_watch *w, uint32_t events)
+{
+	struct vu *v = container_of(w, struct vu, watch);
+	struct vmtap_error err = { 0 };
+	int ret = vu_session_run(v->session, &err);
+
+	if (ret == -EPIPE)
+		conn_lost(&v->conn, EPIPE, "the front end closed the connection");
+	else if (ret < 0)
+		conn_broken(&v->conn, &err);
+}
+
+static int conn_begin(struct conn *c)
+{
+	struct vu *v = container_of(c, struct vu, conn);
+	int ret;
+
+	v->session = vu_session_new(&v->dev, c->fd);
+	if (!v->session)
+		return -ENOMEM;
+	ret = loop_add(v->port.env->loop, &v->watch, c->fd, EPOLLIN);
+	if (ret == 0)
+		return 0;
+	vu_session_free(v->session);
+	v->session = NULL;
+	return ret;
+}
+
+static void conn_end(struct conn *c)
+{
+	struct vu *v = container_of(c, struct vu, conn);
+
+	loop_del(v->port.env->loop, &v->watch);
+	loop_task_del(v->port.env->loop, &v->end_task);
+	vu_dev_reset(&v->dev);
+	vu_session_free(v->session);
+	v->session = NULL;
+	steer_reset(&v->steer);
+	dev_features(&v->dev); /* nobody is there: no offload is taken */
+}
+
+static const struct conn_ops conn_ops = {
+	.begin = conn_begin,
+	.end = conn_end,
+};
+
+/* -------------------------------------------------------------- what a port is */
+
+static int vu_start(struct port *p, struct vmtap_error *err)
+{
+	return conn_start(&vu_of_port(p)->conn, err);
+}
+
+static void go_on(struct vu *v)
+{
+	for (unsigned i = 1; i < v->dev.queue_cnt; i += 2)
+		if (v->io[i].runs)
+			loop_task_add(v->port.env->loop, &v->io[i].more);
+}
+
+static void vu_resume(struct port *p)
+{
+	go_on(vu_of_port(p));
+}
+
+static void vu_set_poll(struct port *p, bool on)
+{
+	if (on)
+		go_on(vu_of_port(p));
+}
+
+static int vu_set_link(struct port *p, bool up, struct vmtap_error *err)
+{
+	struct vu *v = vu_of_port(p);
+
+	link_changed(v, up && v->peer_link_up);
+	return 0;
+}
+
+static void vu_peer_link(struct port *p, bool up)
+{
+	struct vu *v = vu_of_port(p);
+
+	v->peer_link_up = up;
+	link_changed(v, up && p->link_up);
+}
+
+static int vu_describe(const struct port *p, char *buf, size_t size)
+{
+	const struct vu *v = vu_of_port(p);
+	int len = conn_describe(&v->conn, buf, size);
+
+	if (v->dev.pairs > 1 && len >= 0)
+		len += snprintf((size_t)len < size ? buf + len : NULL,
+				(size_t)len < size ? size - (size_t)len : 0,
+				", %u of %u queue pairs", v->steer.cnt, v->dev.pairs);
+	return len;
+}
+
+static int vu_get_fd(const struct port *p, unsigned queue)
+{
+	return queue ? -1 : conn_get_fd(&vu_of_port(p)->conn);
+}
+
+static void vu_close(struct port *p)
+{
+	struct vu *v = vu_of_port(p);
+
+	conn_close(&v->conn);
+	loop_task_del(p->env->loop, &v->end_task);
+	loop_timer_del(p->env->loop, &v->poll);
+}
+
+static void vu_free(struct port *p)
+{
+	struct vu *v = vu_of_port(p);
+
+	vu_dev_fini(&v->dev);
+	free(v->io);
+	free(v);
+}
+
+static const struct port_ops vu_ops = {
+	.type = "vhost-user",
+	.start = vu_start,
+	.send = vu_send,
+	.resume = vu_resume,
+	.set_poll = vu_set_poll,
+	.set_link = vu_set_link,
+	.peer_link = vu_peer_link,
+	.describe = vu_describe,
+	.get_fd = vu_get_fd,
+	.close = vu_close,
+	.free = vu_free,
+};
+
+/* --------------------------------------------------------------------- opening */
+
+static int init_device(struct vu *v, const struct vu_conf *c)
+{
+	v->dev.ops = &dev_ops;
+	v->dev.object = v->object;
+	v->dev.offered = c->features;
+	v->dev.pairs = c->pairs;
+	v->dev.queue_size_max = c->queue_size;
+	v->mtu_max = c->mtu;
+	config_init(v, c);
+	if (vu_dev_init(&v->dev) < 0)
+		return -ENOMEM;
+	v->io = calloc(v->dev.queue_cnt, sizeof(*v->io));
+	if (!v->io)
+		return -ENOMEM;
+	for (unsigned i = 0; i < v->dev.queue_cnt; i++) {
+		v->io[i] = (struct vu_queue_io) { .vu = v, .index = i, .more.run = more_run };
+		v->io[i].kick = (struct loop_watch) { .ready = kick_ready, .fd = -1 };
+	}
+	dev_features(&v->dev);
+	return 0;
+}
+
+static struct port *vu_open(const struct port_env *env, const char *name, const struct conf *conf,
+			    struct vmtap_error *err)
+{
+	struct vu_conf c;
+	struct vu *v;
+
+	if (vu_conf_read(&c, conf, err) < 0)
+		return NULL;
+	v = calloc(1, sizeof(*v));
+	if (!v || port_init(&v->port, &vu_ops, env, name) < 0) {
+		free(v);
+		error_errno(err, ENOMEM, conf_object(conf), "open the port");
+		return NULL;
+	}
+	snprintf(v->object, sizeof(v->object), "%s", conf_object(conf));
+	v->peer_link_up = true;
+	v->watch = (struct loop_watch) { .ready = session_ready, .fd = -1 };
+	v->end_task.run = end_run;
+	v->poll.fire = poll_fire;
+	conn_init(&v->conn, &conn_ops, &v->port, v->object);
+	if (init_device(v, &c) < 0)
+		error_errno(err, ENOMEM, v->object, "open the port");
+	else if (conn_open(&v->conn, &c.conn, err) == 0)
+		return &v->port;
+	port_free(&v->port);
+	return NULL;
+}
+
+static int vu_check_conf(const struct port_env *env, const struct conf *conf,
+			 struct vmtap_error *err)
+{
+	struct vu_conf c;
+	int ret = vu_conf_read(&c, conf, err);
+
+	return ret < 0 ? ret : conn_check(&c.conn, conf_object(conf), err);
+}
+
+const struct port_type vu_type = {
+	.schema = &vu_schema,
+	.summary = "a virtio-net device for a VMM, over vhost-user",
+	.help = vu_help,
+	.open = vu_open,
+	.check = vu_check_conf,
+};
