@@ -9,7 +9,7 @@ void sock_say(struct port *p, struct log_limit *infos, enum vmtap_log_level leve
 	      ...)
 {
 	unsigned suppressed;
-	char text[500];
+	char text[1100];
 	va_list ap;
 
 	if (!log_allow(level < VMTAP_LOG_INFO ? &p->limit : infos, &suppressed))

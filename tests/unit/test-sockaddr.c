@@ -74,10 +74,10 @@ static struct conf *parse(const char *text)
 }
 
 /* @check looks at what @text becomes. */
-static void read_stream(const char *text, void (*check)(const struct stream_conf *c))
+static void read_stream(const char *text, void (*check)(const struct conn_conf *c))
 {
 	struct conf *conf = parse(text);
-	struct stream_conf c;
+	struct conn_conf c;
 
 	if (stream_conf_read(&c, conf, &err) < 0)
 		fail_msg("%s: %s", text, err.reason);
@@ -88,7 +88,7 @@ static void read_stream(const char *text, void (*check)(const struct stream_conf
 static void refuse_stream(const char *text, const char *reason)
 {
 	struct conf *conf = parse(text);
-	struct stream_conf c;
+	struct conn_conf c;
 
 	if (stream_conf_read(&c, conf, &err) >= 0)
 		fail_msg("%s was taken", text);
@@ -97,14 +97,14 @@ static void refuse_stream(const char *text, const char *reason)
 	conf_free(conf);
 }
 
-static void is_run_a(const struct stream_conf *c)
+static void is_run_a(const struct conn_conf *c)
 {
 	assert_int_equal(c->addrs.cnt, 1);
 	assert_string_equal(c->addrs.addr[0].un.sun_path, "/run/a");
 	assert_true(sock_addr_is_file(&c->addrs.addr[0]));
 }
 
-static void is_abstract_tight(const struct stream_conf *c)
+static void is_abstract_tight(const struct conn_conf *c)
 {
 	const struct sock_addr *a = &c->addrs.addr[0];
 	char text[SOCK_TEXT_MAX];
@@ -115,13 +115,13 @@ static void is_abstract_tight(const struct stream_conf *c)
 	assert_string_equal(sock_addr_text(a, text), "@a");
 }
 
-static void is_abstract_padded(const struct stream_conf *c)
+static void is_abstract_padded(const struct conn_conf *c)
 {
 	assert_int_equal(c->addrs.addr[0].len, sizeof(struct sockaddr_un));
 	assert_memory_equal(c->addrs.addr[0].un.sun_path, "\0a\0", 3);
 }
 
-static void is_file_with_at(const struct stream_conf *c)
+static void is_file_with_at(const struct conn_conf *c)
 {
 	assert_string_equal(c->addrs.addr[0].un.sun_path, "@a");
 }
@@ -141,7 +141,7 @@ static void reads_unix_paths_in_both_spellings(void **state)
 	read_stream("stream,addr.type=unix,addr.path=@a", is_file_with_at);
 }
 
-static void is_loopback4(const struct stream_conf *c)
+static void is_loopback4(const struct conn_conf *c)
 {
 	char text[SOCK_TEXT_MAX];
 
@@ -150,7 +150,7 @@ static void is_loopback4(const struct stream_conf *c)
 	assert_int_equal(sock_addr_port(&c->addrs.addr[0]), 5000);
 }
 
-static void is_loopback6(const struct stream_conf *c)
+static void is_loopback6(const struct conn_conf *c)
 {
 	char text[SOCK_TEXT_MAX];
 
@@ -158,7 +158,7 @@ static void is_loopback6(const struct stream_conf *c)
 	assert_string_equal(sock_addr_keys(&c->addrs.addr[0], text), "host=::1,port=5000");
 }
 
-static void is_any(const struct stream_conf *c)
+static void is_any(const struct conn_conf *c)
 {
 	char text[SOCK_TEXT_MAX];
 
@@ -166,7 +166,7 @@ static void is_any(const struct stream_conf *c)
 	assert_true(c->spec.dual);
 }
 
-static void is_any4(const struct stream_conf *c)
+static void is_any4(const struct conn_conf *c)
 {
 	char text[SOCK_TEXT_MAX];
 
@@ -213,7 +213,7 @@ static void refuses_what_makes_no_address(void **state)
 	refuse_stream(text, "108 bytes and a unix socket's path at most 107");
 }
 
-static void longest_path_is_taken(const struct stream_conf *c)
+static void longest_path_is_taken(const struct conn_conf *c)
 {
 	assert_int_equal(strlen(c->addrs.addr[0].un.sun_path), 107);
 }
@@ -241,12 +241,12 @@ static void refuses_options_that_do_not_fit(void **state)
 	refuse_stream("stream,fd=5,reconnect-ms=5", "cannot be made again");
 }
 
-static void reconnects_every_2500_ms(const struct stream_conf *c)
+static void reconnects_every_2500_ms(const struct conn_conf *c)
 {
 	assert_true(c->reconnect_ns == 2500000000ull);
 }
 
-static void reconnects_every_2_s(const struct stream_conf *c)
+static void reconnects_every_2_s(const struct conn_conf *c)
 {
 	assert_true(c->reconnect_ns == 2000000000ull);
 }

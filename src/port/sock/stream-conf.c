@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/error.h"
 #include "conf/conf.h"
 #include "port/sock/stream-priv.h"
@@ -15,19 +14,8 @@
 	}
 
 static const struct conf_key keys[] = {
-	{
-		.name = "server",
-		.kind = CONF_BOOL,
-		.def = "off",
-		.help = "on: listen, and serve one peer after the other; off: connect",
-	},
-	{
-		.name = "path",
-		.kind = CONF_STRING,
-		.unit = "path",
-		.help = "unix socket, at most 107 bytes; @NAME is an abstract one. A listening port "
-			"takes a path that a dead process left behind, never one in use",
-	},
+	CONN_KEY_SERVER,
+	CONN_KEY_PATH,
 	{
 		.name = "host",
 		.kind = CONF_STRING,
@@ -40,30 +28,9 @@ static const struct conf_key keys[] = {
 		.kind = CONF_STRING,
 		.help = "TCP: port number or name of a service; 0 with server=on: one that is free",
 	},
-	{
-		.name = "fd",
-		.kind = CONF_STRING,
-		.unit = "descriptor",
-		.help = "number of an inherited stream socket, or name of a passed one: a connected "
-			"one, with server=on a bound or listening one",
-	},
-	{
-		.name = "reconnect-ms",
-		.kind = CONF_INT,
-		.min = 1,
-		.max = 3600 * 1000,
-		.unit = "ms",
-		.def = "never: the peer must be there, and when it goes the port is broken",
-		.help = "try to connect again so long after a failure or the end of a connection",
-	},
-	{
-		.name = "mode",
-		.kind = CONF_STRING,
-		.unit = "octal",
-		.def = "as the umask has it",
-		.help = "server=on,path=: permissions of the socket's file, as in mode=660; whoever "
-			"may write it may connect",
-	},
+	CONN_KEY_FD,
+	CONN_KEY_RECONNECT_MS,
+	CONN_KEY_MODE,
 	{
 		.name = "ipv4",
 		.kind = CONF_BOOL,
@@ -91,15 +58,7 @@ static const struct conf_key keys[] = {
 		.def = "off",
 		.help = "TCP: have the kernel probe an idle peer, so that one that vanished is noticed",
 	},
-	{
-		.name = "reconnect",
-		.kind = CONF_INT,
-		.flags = CONF_HIDDEN,
-		.min = 0,
-		.max = 3600,
-		.unit = "s",
-		.help = "QEMU 8's spelling of reconnect-ms=, in seconds; 0: never",
-	},
+	CONN_KEY_RECONNECT,
 	QEMU_KEY("type", CONF_ENUM, .choices = "inet|unix|fd",
 		 .help = "QEMU's spelling: which kind of address follows"),
 	QEMU_KEY("path", CONF_STRING, .help = "addr.type=unix: QEMU's spelling of path="),
@@ -173,7 +132,7 @@ static int tristate(const struct conf *conf, const char *key)
 	return conf_has(conf, key) ? conf_bool(conf, key, false) : -1;
 }
 
-static int read_inet(struct stream_conf *c, const struct conf *conf, struct vmtap_error *err)
+static int read_inet(struct conn_conf *c, const struct conf *conf, struct vmtap_error *err)
 {
 	struct sock_spec *spec = &c->spec;
 
@@ -193,7 +152,7 @@ static int read_inet(struct stream_conf *c, const struct conf *conf, struct vmta
 }
 
 /* One of path=, host= and port=, fd=; others are errors that name both. */
-static int read_short(struct stream_conf *c, const struct conf *conf, struct vmtap_error *err)
+static int read_short(struct conn_conf *c, const struct conf *conf, struct vmtap_error *err)
 {
 	static const char *const not_path[] = { "host", "port", "fd",	      "ipv4",
 						"ipv6", "to",	"keep-alive", NULL };
@@ -214,7 +173,7 @@ static int read_short(struct stream_conf *c, const struct conf *conf, struct vmt
 	return no_address(conf, err);
 }
 
-static int read_address(struct stream_conf *c, const struct conf *conf, struct vmtap_error *err)
+static int read_address(struct conn_conf *c, const struct conf *conf, struct vmtap_error *err)
 {
 	static const char *const shorts[] = { "path", "host", "port",	    "fd", "ipv4",
 					      "ipv6", "to",   "keep-alive", NULL };
@@ -226,53 +185,15 @@ static int read_address(struct stream_conf *c, const struct conf *conf, struct v
 	return sock_spec_dotted(&c->spec, conf, "addr", err);
 }
 
-static int read_reconnect(struct stream_conf *c, const struct conf *conf, struct vmtap_error *err)
-{
-	static const char *const both[] = { "reconnect", NULL };
-	static const char *const keys_[] = { "reconnect-ms", "reconnect", NULL };
-
-	if (conf_has(conf, "reconnect-ms") &&
-	    conf_exclude(conf, "not together with reconnect-ms=", both, err) < 0)
-		return -EINVAL;
-	if (c->server && conf_exclude(conf, "not together with server=on", keys_, err) < 0)
-		return -EINVAL;
-	if (c->spec.kind == SOCK_KIND_FD &&
-	    conf_exclude(conf, "not for an inherited connection, which cannot be made again", keys_,
-			 err) < 0)
-		return -EINVAL;
-	c->reconnect_ns =
-		(uint64_t)conf_int(conf, "reconnect-ms", conf_int(conf, "reconnect", 0) * 1000) *
-		NSEC_PER_MSEC;
-	return 0;
-}
-
-static int read_server(struct stream_conf *c, const struct conf *conf, struct vmtap_error *err)
+int stream_conf_read(struct conn_conf *c, const struct conf *conf, struct vmtap_error *err)
 {
 	static const char *const listening[] = { "to", "mode", NULL };
-	static const char *const file[] = { "mode", NULL };
-	const char *mode = conf_str(conf, "mode", NULL);
-
-	if (!c->server && conf_exclude(conf, "only with server=on", listening, err) < 0)
-		return -EINVAL;
-	if ((c->spec.kind != SOCK_KIND_UNIX || c->spec.abstract) &&
-	    conf_exclude(conf, "only for the file of a unix socket", file, err) < 0)
-		return -EINVAL;
-	c->mode = SOCKFILE_NO_MODE;
-	return mode ? sockfile_mode(mode, &c->mode, conf_object(conf), err) : 0;
-}
-
-int stream_conf_read(struct stream_conf *c, const struct conf *conf, struct vmtap_error *err)
-{
 	int ret;
 
 	memset(c, 0, sizeof(*c));
 	c->server = conf_bool(conf, "server", false);
 	ret = read_address(c, conf, err);
-	if (ret == 0)
-		ret = read_server(c, conf, err);
-	if (ret == 0)
-		ret = read_reconnect(c, conf, err);
-	if (ret < 0 || c->spec.kind == SOCK_KIND_FD)
-		return ret;
-	return sock_resolve(&c->spec, SOCK_STREAM, c->server, &c->addrs, conf_object(conf), err);
+	if (ret == 0 && !c->server)
+		ret = conf_exclude(conf, "only with server=on", listening, err);
+	return ret < 0 ? ret : conn_conf_finish(c, conf, err);
 }

@@ -55,7 +55,7 @@ static void bad_framing(struct stream *s)
 {
 	char text[200];
 
-	stream_lost(s, EPROTO, framing_explain(&s->rx, text, sizeof(text)));
+	conn_lost(&s->conn, EPROTO, framing_explain(&s->rx, text, sizeof(text)));
 }
 
 /* Return: bytes received, fewer than the room: the socket is empty; 0: nothing there; -1: the
@@ -67,7 +67,7 @@ static ssize_t receive(struct stream *s, bool *emptied)
 	ssize_t len;
 
 	do
-		len = recv(s->fd, to, room, MSG_DONTWAIT);
+		len = recv(s->conn.fd, to, room, MSG_DONTWAIT);
 	while (len < 0 && errno == EINTR);
 	if (len > 0) {
 		framing_received(&s->rx, (size_t)len);
@@ -77,12 +77,12 @@ static ssize_t receive(struct stream *s, bool *emptied)
 	if (len < 0 && errno == EAGAIN)
 		return 0;
 	if (len < 0)
-		stream_lost(s, errno, strerror(errno));
+		conn_lost(&s->conn, errno, strerror(errno));
 	else
-		stream_lost(s, EPIPE,
-			    s->rx.head < s->rx.tail
-				    ? "the peer closed the connection in the middle of a frame"
-				    : "the peer closed the connection");
+		conn_lost(&s->conn, EPIPE,
+			  s->rx.head < s->rx.tail
+				  ? "the peer closed the connection in the middle of a frame"
+				  : "the peer closed the connection");
 	return -1;
 }
 
@@ -130,7 +130,7 @@ static void run(struct stream *s)
 /* Go on where reading stopped. */
 static void rx_run(struct stream *s)
 {
-	if (s->fd < 0 || s->connecting || !can_offer(s))
+	if (s->conn.fd < 0 || !can_offer(s))
 		return;
 	if (s->running) { /* called back from the junction */
 		loop_task_add(loop_of(s), &s->more);
@@ -139,12 +139,12 @@ static void rx_run(struct stream *s)
 	s->running = true;
 	run(s);
 	s->running = false;
-	if (s->fd < 0 || s->connecting || !can_offer(s))
+	if (s->conn.fd < 0 || !can_offer(s))
 		return;
 	s->in = true;
 	if (!s->detached) {
 		update_watch(s);
-	} else if (loop_add(loop_of(s), &s->watch, s->fd, wanted(s)) == 0) {
+	} else if (loop_add(loop_of(s), &s->watch, s->conn.fd, wanted(s)) == 0) {
 		s->detached = false;
 	} else {
 		loop_task_add(loop_of(s), &s->more);
@@ -175,7 +175,7 @@ void stream_set_poll(struct port *p, bool on)
 {
 	struct stream *s = stream_of(p);
 
-	if (on && s->fd >= 0)
+	if (on && s->conn.fd >= 0)
 		loop_task_add(loop_of(s), &s->more);
 }
 
@@ -187,7 +187,7 @@ static ssize_t send_iov(const struct stream *s, struct iovec *iov, size_t cnt)
 	ssize_t len;
 
 	do
-		len = sendmsg(s->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+		len = sendmsg(s->conn.fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 	while (len < 0 && errno == EINTR);
 	return len;
 }
@@ -357,7 +357,7 @@ static void ready(struct loop_watch *w, uint32_t events)
 		else if (!s->more.queued)
 			rx_run(s);
 	}
-	if (s->fd >= 0 && !s->connecting)
+	if (s->conn.fd >= 0)
 		update_watch(s);
 }
 
@@ -383,7 +383,7 @@ int stream_io_begin(struct stream *s)
 	s->in = true;
 	s->out = false;
 	s->watch.ready = ready;
-	return loop_add(loop_of(s), &s->watch, s->fd, EPOLLIN);
+	return loop_add(loop_of(s), &s->watch, s->conn.fd, EPOLLIN);
 }
 
 /* Frames that nobody took. */
