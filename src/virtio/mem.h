@@ -13,8 +13,9 @@
  *   Regions that overlap, wrap, or lie beyond their file are refused. A file
  *   that is shrunk afterwards would end the process by SIGBUS: the pages that
  *   went are replaced by zeros of our own, and mem_is_lost() is true from
- *   then on; who uses the memory looks there once a burst. Fault handling is
- *   the process's; a SIGBUS that is not about such memory goes on to whoever
+ *   then on; who uses the memory looks there once a burst. A system call that
+ *   meets such a page first says EFAULT, and no flag is raised. Fault handling is
+ *   the process's (virtio/guard.h); a SIGBUS that is not about such memory goes on to whoever
  *   handled it before.
  *
  * Threads
@@ -46,15 +47,16 @@ struct mem *mem_new(void);
 void mem_free(struct mem *m);
 
 /** mem_add() - Map a region. @fd is borrowed; @object is what errors name.
- *  Return: 0 or -errno and @err: EINVAL (size, overlap, wrap, beyond the file), ENOSPC (too many),
- *  or what mmap() said. */
+ *  Return: 0 or -errno and @err: EINVAL (size, overlap, wrap, beyond the file, no file; gpa, uva and
+ *  offset that differ in their lowest 4 bits: a host address is aligned as its gpa and uva are),
+ *  EACCES (read-only), ENOSPC (too many), or what mmap() said. */
 int mem_add(struct mem *m, const struct mem_slot *slot, int fd, const char *object,
 	    struct vmtap_error *err);
 
 /** mem_del() - Unmap the region with the same gpa, size and uva. Return: 0 or -ENOENT. */
 int mem_del(struct mem *m, const struct mem_slot *slot);
 
-/** mem_clear() - Unmap all regions; the dirty log stays. */
+/** mem_clear() - Unmap all regions; the dirty log stays, unless it is lost. */
 void mem_clear(struct mem *m);
 
 unsigned mem_cnt(const struct mem *m);
