@@ -86,8 +86,9 @@ static bool put_zeros(uintptr_t at, size_t len)
 }
 
 /* From the block of @addr to the end, so that a mapping that is gone costs one fault and not one a
- * page, and one more area of the kernel's. Where memory must not be overcommitted that may
- * be too much at a time: then the block alone. */
+ * page, and one more area of the kernel's. (A fault further down puts new zeros over those: nothing
+ * that is written there has a meaning.) Where memory must not be overcommitted that may be too much
+ * at a time: then the block alone. */
 static bool replace(uintptr_t addr)
 {
 	struct range r;
