@@ -14,9 +14,14 @@
 /** Addresses that each of the two MAC tables holds; beyond that all unicast, or all multicast, is taken. */
 #define CTRL_MACS_MAX 64
 
-/** struct ctrl_filter - Which frames the guest takes. All zero but @mac: its own, and broadcast. */
+/**
+ * struct ctrl_filter - Which frames the guest takes
+ * @active:    false: everything is taken, until the first command
+ * @any_mac:   only VLANs were named so far: every address is taken
+ * @has_vlans: VLANs were named: tagged frames of others are not taken, unless @promisc
+ */
 struct ctrl_filter {
-	bool active; /* false: everything is taken, until the first command */
+	bool active, any_mac;
 	bool promisc, allmulti, alluni, nomulti, nouni, nobcast;
 	bool has_vlans;
 	uint8_t mac[6];
