@@ -290,7 +290,7 @@ bool vq_needs_kick(struct vq *q)
 
 /* Taking */
 
-static bool used_split(struct vq *q, uint32_t *id, uint32_t *len)
+static bool used_split(const struct vq *q, uint32_t *id, uint32_t *len)
 {
 	const struct vring_used_elem *e = &q->used->ring[q->last_used % q->size];
 
@@ -301,7 +301,7 @@ static bool used_split(struct vq *q, uint32_t *id, uint32_t *len)
 	return true;
 }
 
-static bool used_packed(struct vq *q, uint32_t *id, uint32_t *len)
+static bool used_packed(const struct vq *q, uint32_t *id, uint32_t *len)
 {
 	const struct vring_packed_desc *d = &q->pdesc[q->last_used];
 	uint16_t flags = __atomic_load_n(&d->flags, __ATOMIC_ACQUIRE);
@@ -393,10 +393,15 @@ bool vq_get(struct vq *q, uint64_t *opaque, uint32_t *len)
 	return true;
 }
 
-bool vq_want_calls(struct vq *q, bool on)
+bool vq_has_used(const struct vq *q)
 {
 	uint32_t id, len;
 
+	return q->batch_cnt || (q->packed ? used_packed : used_split)(q, &id, &len);
+}
+
+bool vq_want_calls(struct vq *q, bool on)
+{
 	q->forgo = !on;
 	set_event(q);
 	if (!q->packed) {
@@ -409,5 +414,5 @@ bool vq_want_calls(struct vq *q, bool on)
 				 on ? enabled : VRING_PACKED_EVENT_FLAG_DISABLE, __ATOMIC_RELEASE);
 	}
 	full_barrier(); /* the wish is to be seen before the ring is looked at */
-	return on && (q->batch_cnt || (q->packed ? used_packed : used_split)(q, &id, &len));
+	return on && vq_has_used(q);
 }

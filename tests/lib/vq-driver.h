@@ -61,6 +61,8 @@ bool vq_add(struct vq *q, const struct vq_buf *bufs, unsigned cnt, uint64_t indi
 bool vq_needs_kick(struct vq *q);
 /** vq_get() - Take a used chain. Return: false: there is none. */
 bool vq_get(struct vq *q, uint64_t *opaque, uint32_t *len);
+/** vq_has_used() - Would vq_get() find one? */
+bool vq_has_used(const struct vq *q);
 /** vq_want_calls() - Ask the device for calls, or forgo them. Return: with @on, there is used now. */
 bool vq_want_calls(struct vq *q, bool on);
 

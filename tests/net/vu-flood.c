@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Numbered frames through a vhost-user back end, both ways at once.
+ *
+ * Model
+ *   A frame is what frame() in tests/lib/tuntap.py makes: its number, and a
+ *   pattern that follows from the number. What comes back must have all of that,
+ *   and come in order.
+ */
+#include "vu-tool.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+#define ETH_TEST 0x88b5
+#define ETH_LEN 14u
+#define BURST 32u
+
+static uint32_t size_of(const struct flood *d, uint32_t number)
+{
+	return d->min + number * 37 % (d->max - d->min + 1);
+}
+
+static void make(uint8_t *frame, uint32_t number, uint32_t size)
+{
+	static const uint8_t head[] = {
+		2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, ETH_TEST >> 8, ETH_TEST & 0xff
+	};
+	uint32_t be = htonl(number);
+
+	memcpy(frame, head, ETH_LEN);
+	memcpy(frame + ETH_LEN, &be, 4);
+	for (uint32_t i = 4; i + ETH_LEN < size; i++)
+		frame[ETH_LEN + i] = (uint8_t)(number * 31 + i * 7);
+}
+
+static bool send_some(struct vuf *f, struct flood *d, struct vuf_queue *vq)
+{
+	static uint8_t frame[VUF_FRAME_MAX];
+	bool any = vuf_reap(f, vq);
+	unsigned cnt = 0;
+
+	for (; cnt < BURST && d->sent < d->tx; cnt++, d->sent++) {
+		uint32_t number = d->first + d->sent, size = size_of(d, number);
+
+		make(frame, number, size);
+		if (!vuf_send(f, vq, NULL, frame, size))
+			break;
+	}
+	if (cnt)
+		vuf_kick(f, vq);
+	return any || cnt;
+}
+
+static void check(struct flood *d, const struct vuf_frame *frame)
+{
+	static uint8_t expected[VUF_FRAME_MAX];
+	uint32_t number;
+
+	if (frame->len < ETH_LEN + 4 || frame->data[12] != ETH_TEST >> 8 ||
+	    frame->data[13] != (ETH_TEST & 0xff))
+		return; /* somebody else's */
+	memcpy(&number, frame->data + ETH_LEN, 4);
+	number = ntohl(number) - d->first;
+	d->chains += frame->chains;
+	if (number < d->received + d->lost) {
+		d->disordered++;
+		return;
+	}
+	d->lost += number - d->received - d->lost;
+	d->received++;
+	make(expected, number + d->first, size_of(d, number + d->first));
+	if (frame->len != size_of(d, number + d->first) ||
+	    memcmp(frame->data + 12, expected + 12, frame->len - 12) != 0 || frame->hdr.flags ||
+	    frame->hdr.gso_type)
+		d->bad++;
+}
+
+static bool receive_some(struct vuf *f, struct flood *d, struct vuf_queue *vq)
+{
+	struct vuf_frame frame;
+	unsigned cnt = 0;
+	int got = 0;
+
+	if (!vq->started)
+		return false;
+	while (cnt < BURST && (got = vuf_receive(f, vq, &frame)) > 0) {
+		check(d, &frame);
+		cnt++;
+	}
+	if (got < 0)
+		d->bad++;
+	if (cnt && !vq->hold && vuf_post(f, vq, vq->slot_cnt))
+		vuf_kick(f, vq);
+	return cnt;
+}
+
+static bool done(const struct flood *d)
+{
+	return d->sent == d->tx && d->received + d->lost >= d->rx;
+}
+
+void vu_flood(struct vuf *f, struct flood *d)
+{
+	struct vuf_queue *waits[8], *tx = &f->queues[2 * d->pair + 1];
+	unsigned wait_cnt = 0, blind = 0;
+
+	for (unsigned i = 0; i < f->queue_cnt && wait_cnt < 8; i++)
+		if (&f->queues[i] == tx || !(i & 1))
+			waits[wait_cnt++] = &f->queues[i];
+	while (!done(d)) {
+		bool any = send_some(f, d, tx);
+		int got;
+
+		for (unsigned i = 0; i < f->queue_cnt; i += 2)
+			any |= receive_some(f, d, &f->queues[i]);
+		if (any || done(d)) {
+			blind = 0;
+			continue;
+		}
+		d->waits++;
+		got = vuf_wait(f, waits, wait_cnt, d->idle_ms);
+		/* without a call descriptor each look takes a millisecond */
+		if (got <= 0 || (f->no_call_fd && ++blind > (unsigned)d->idle_ms)) {
+			d->closed = got < 0;
+			return;
+		}
+	}
+}

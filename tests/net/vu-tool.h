@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* The parts of vu-front-tool. */
+#ifndef NET_VU_TOOL_H
+#define NET_VU_TOOL_H
+
+#include "vu-front.h"
+
+/** struct flood - What is to be sent and received by vu_flood(), and what came of it */
+struct flood {
+	unsigned pair;
+	uint32_t tx, rx, first, min, max; /* frames each way, first number, sizes */
+	int idle_ms;			  /* ends when nothing happens for so long */
+
+	uint32_t sent, received, lost, disordered, bad, chains, waits;
+	bool closed;
+};
+
+/** vu_flood() - Numbered frames out of queue 2 * pair + 1, and such frames into all receive queues. */
+void vu_flood(struct vuf *f, struct flood *flood);
+
+/** vu_break() - Make a chain available that no driver may, by name. Return: false: no such name for
+ *  this kind of ring. */
+bool vu_break(struct vuf *f, struct vuf_queue *vq, const char *kind);
+
+#endif
