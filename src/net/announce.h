@@ -17,14 +17,30 @@
 /** Bytes of the longest frame that is made. */
 #define ANNOUNCE_FRAME_MAX 128
 
-/** struct announce - What was seen of a guest; zero-initialise it. */
-struct announce {
-	unsigned ip4_cnt, ip6_cnt;
-	uint8_t ip4[ANNOUNCE_ADDRS_MAX][4], ip6[ANNOUNCE_ADDRS_MAX][16];
+struct announce_ip4 {
+	uint8_t ip[4], mac[6];
 };
 
-/** announce_learn() - Look at a frame that the guest sent: ARP (sender address) and neighbour
- *  discovery (NS source, NA target, not tentative ones); everything else costs one comparison. */
+/** @is_router: it said so; an announcement that does not would have hosts drop it as their router. */
+struct announce_ip6 {
+	uint8_t ip[16], mac[6];
+	bool is_router;
+};
+
+/**
+ * struct announce - What was seen of a guest, the latest last; zero-initialise it
+ *
+ * A guest may be a bridge, so each address is kept with the MAC address that it was seen with.
+ */
+struct announce {
+	unsigned ip4_cnt, ip6_cnt;
+	struct announce_ip4 ip4[ANNOUNCE_ADDRS_MAX];
+	struct announce_ip6 ip6[ANNOUNCE_ADDRS_MAX];
+};
+
+/** announce_learn() - Look at a frame that the guest sent: ARP (sender address, not of probes) and
+ *  neighbour discovery (NS source unless it is tentative, NA target, RA source), neither of them in a
+ *  VLAN; everything else costs a comparison or two. */
 void announce_learn(struct announce *a, const struct vmtap_frame *frame);
 
 /**
@@ -32,6 +48,7 @@ void announce_learn(struct announce *a, const struct vmtap_frame *frame);
  * @buf: room for ANNOUNCE_FRAME_MAX bytes
  * Return: its length, at least 60; 0: there is no such frame.
  */
-unsigned announce_frame(const struct announce *a, const uint8_t mac[6], unsigned index, uint8_t *buf);
+unsigned announce_frame(const struct announce *a, const uint8_t mac[6], unsigned index,
+			uint8_t *buf);
 
 #endif
