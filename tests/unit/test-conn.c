@@ -366,13 +366,26 @@ static void refusal_at_the_start_is_an_error(void **state)
 	close(l);
 }
 
+static unsigned waiting_infos;
+
+static void count_waiting(void *opaque, enum vmtap_log_level level, const char *object,
+			  const char *msg)
+{
+	waiting_infos += level == VMTAP_LOG_INFO && strncmp(msg, "waiting", 7) == 0;
+	keep_line(opaque, level, object, msg);
+}
+
 static void waits_between_attempts_and_says_so_once(void **state)
 {
-	struct probe *p = start_probe("probe,path={}/s,reconnect-ms=5");
+	struct probe *p;
 	int l;
 
+	waiting_infos = 0;
+	t.log_to.write = count_waiting;
+	p = start_probe("probe,path={}/s,reconnect-ms=5");
 	/* the lines of the attempts that follow are for debugging only */
 	until(log_lines("No such file or directory; trying every 5 ms") >= 3);
+	assert_int_equal(waiting_infos, 1);
 	assert_int_equal(p->begun, 0);
 	l = unix_bound(SOCK_STREAM, "s");
 	until(t.port->state == VMTAP_PORT_UP);
