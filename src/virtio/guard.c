@@ -51,8 +51,16 @@ static atomic_bool earlier_spent;
 
 /* --------------------------------------------------------- in the handler */
 
+/* The fault may happen inside ThreadSanitizer's version of an atomic operation, under locks of its
+ * own: here, none of those is called. */
+#if __has_attribute(disable_sanitizer_instrumentation)
+#define IN_HANDLER __attribute__((disable_sanitizer_instrumentation))
+#else
+#define IN_HANDLER
+#endif
+
 /* Acquire at each load: none of them comes before the one ahead of it. Pairs with entry_write(). */
-static bool entry_read(struct entry *e, struct range *r)
+static IN_HANDLER bool entry_read(struct entry *e, struct range *r)
 {
 	unsigned seq = atomic_load_explicit(&e->seq, memory_order_acquire);
 
@@ -63,7 +71,7 @@ static bool entry_read(struct entry *e, struct range *r)
 	return seq % 2 == 0 && atomic_load_explicit(&e->seq, memory_order_relaxed) == seq;
 }
 
-static bool find(uintptr_t addr, struct range *r)
+static IN_HANDLER bool find(uintptr_t addr, struct range *r)
 {
 	unsigned cnt = atomic_load_explicit(&entry_cnt, memory_order_acquire);
 
@@ -74,7 +82,7 @@ static bool find(uintptr_t addr, struct range *r)
 	return false;
 }
 
-static bool put_zeros(uintptr_t at, size_t len)
+static IN_HANDLER bool put_zeros(uintptr_t at, size_t len)
 {
 	void *addr = (void *)at;
 
@@ -89,7 +97,7 @@ static bool put_zeros(uintptr_t at, size_t len)
  * page, and one more area of the kernel's. (A fault further down puts new zeros over those: nothing
  * that is written there has a meaning.) Where memory must not be overcommitted that may be too much
  * at a time: then the block alone. */
-static bool replace(uintptr_t addr)
+static IN_HANDLER bool replace(uintptr_t addr)
 {
 	struct range r;
 	size_t at;
@@ -105,7 +113,7 @@ static bool replace(uintptr_t addr)
 
 /* The end that it would have had without us. The signal is blocked, and comes again, with what
  * it said, when the handler returns. */
-static void end_by_default(int sig, siginfo_t *info)
+static IN_HANDLER void end_by_default(int sig, siginfo_t *info)
 {
 	struct sigaction dfl = { .sa_handler = SIG_DFL };
 
@@ -113,7 +121,7 @@ static void end_by_default(int sig, siginfo_t *info)
 	syscall(SYS_rt_tgsigqueueinfo, getpid(), syscall(SYS_gettid), sig, info);
 }
 
-static void pass_on(int sig, siginfo_t *info, void *context)
+static IN_HANDLER void pass_on(int sig, siginfo_t *info, void *context)
 {
 	const bool once = earlier.sa_flags & (int)SA_RESETHAND;
 
@@ -129,12 +137,12 @@ static void pass_on(int sig, siginfo_t *info, void *context)
 }
 
 /* Beyond the end of the file, out of huge pages, or the hardware lost the page. */
-static bool is_loss(const siginfo_t *info)
+static IN_HANDLER bool is_loss(const siginfo_t *info)
 {
 	return info->si_code == BUS_ADRERR || info->si_code == BUS_MCEERR_AR;
 }
 
-static void on_sigbus(int sig, siginfo_t *info, void *context)
+static IN_HANDLER void on_sigbus(int sig, siginfo_t *info, void *context)
 {
 	const int saved = errno;
 

@@ -207,6 +207,7 @@ static void a_log_that_is_refused_changes_nothing(void **state)
 	assert_non_null(strstr(err.reason, "beyond the end of the file"));
 	assert_int_equal(mem_log_set(r->m, r->log_fd, 0, 0, "test", &err), -EINVAL);
 	assert_int_equal(mem_log_set(r->m, r->log_fd, 1, ~0ull, "test", &err), -EINVAL);
+	assert_int_equal(mem_log_set(r->m, r->log_fd, -PAGE, PAGE, "test", &err), -EINVAL);
 	assert_int_equal(mem_log_set(r->m, readonly, 1, 0, "test", &err), -EACCES);
 	assert_int_equal(mem_log_set(r->m, 9999, 1, 0, "test", &err), -EBADF);
 	mem_dirty(r->m, 9 * PAGE, 1);

@@ -140,15 +140,16 @@ static void memory_that_shrinks_takes_writes(void **state)
 	survives(shrunk_write_child);
 }
 
-static unsigned map_cnt(void)
+/* Areas of the process, or those of files named @name. */
+static unsigned map_cnt(const char *name)
 {
 	FILE *f = fopen("/proc/self/maps", "re");
 	unsigned cnt = 0;
-	int c;
+	char line[512];
 
 	CHECK(f);
-	while ((c = fgetc(f)) != EOF)
-		cnt += c == '\n';
+	while (fgets(line, sizeof(line), f))
+		cnt += strstr(line, name) != NULL;
 	fclose(f);
 	return cnt;
 }
@@ -163,10 +164,10 @@ static void many_pages_child(void)
 	unsigned before;
 
 	shrink(fd, 0);
-	before = map_cnt();
+	before = map_cnt("");
 	for (unsigned i = pages; i > 0; i -= 2)
 		CHECK(p[(i - 1) * PAGE] == 0);
-	CHECK(map_cnt() < before + 8);
+	CHECK(map_cnt("") < before + 8);
 	mem_free(m);
 }
 
@@ -531,6 +532,7 @@ static void full_child(void)
 	}
 	CHECK(guard_add(p, PAGE, PAGE, &lost) == -ENOSPC);
 	CHECK(mem_add(m, &s, fd, "test", &err) == -ENOSPC && mem_cnt(m) == 0);
+	CHECK(map_cnt("/memfd:guest") == 0);
 	guard_del(entries[GUARD_MAX / 2]);
 	/* the only one that is free, and it is found by the handler */
 	CHECK(mem_add(m, &s, fd, "test", &err) == 0);
