@@ -100,7 +100,7 @@ static uint32_t fill(struct sink *to, struct source *from, uint32_t room)
 /* ------------------------------------------------------------------- chains */
 
 /* Have at least @want chains at hand. Return: whether there is one more than @have. */
-static bool more_chains(struct vu_rx *rx, struct vring *ring, unsigned have, unsigned want)
+static bool more_chains(struct vu_rx_burst *rx, struct vring *ring, unsigned have, unsigned want)
 {
 	if (rx->at + have < rx->cnt)
 		return true;
@@ -119,7 +119,7 @@ static bool more_chains(struct vu_rx *rx, struct vring *ring, unsigned have, uns
 }
 
 /* Give back what was popped and not used. */
-static void return_chains(struct vu_rx *rx, struct vring *ring)
+static void return_chains(struct vu_rx_burst *rx, struct vring *ring)
 {
 	if (rx->cnt > rx->at)
 		vring_unpop(ring, rx->cnt - rx->at);
@@ -130,7 +130,7 @@ static void return_chains(struct vu_rx *rx, struct vring *ring)
 static enum place find_room(struct vu *v, const struct vu_queue *q, uint64_t len, unsigned left,
 			    unsigned *used)
 {
-	struct vu_rx *rx = &v->rx;
+	struct vu_rx_burst *rx = &v->rx;
 	unsigned size = q->cfg.size;
 	unsigned n = 0, descs = 0;
 	uint64_t room = 0;
@@ -162,7 +162,7 @@ static struct vmtap_net_hdr header(const struct vu *v, const struct vmtap_frame 
 static enum place place(struct vu *v, const struct vu_queue *q, const struct vmtap_frame *f,
 			unsigned left)
 {
-	struct vu_rx *rx = &v->rx;
+	struct vu_rx_burst *rx = &v->rx;
 	struct vmtap_net_hdr hdr;
 	struct source src = { .iov = f->iov, .cnt = f->iov_cnt };
 	enum place ret;

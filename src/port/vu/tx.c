@@ -75,7 +75,7 @@ static enum vmtap_drop read_header(struct vu *v, struct vring_chain *c, struct v
 /* Make a frame of a chain. Return: false: it is of many pieces and the place for those is taken. */
 static bool make_frame(struct vu *v, struct vring_chain *c, struct vmtap_frame *f)
 {
-	struct vu_tx *tx = &v->tx;
+	struct vu_tx_burst *tx = &v->tx;
 	uint32_t len = c->out_len - v->hdr_len;
 
 	f->len = len;
@@ -97,7 +97,7 @@ static bool make_frame(struct vu *v, struct vring_chain *c, struct vmtap_frame *
 /* Return: how many of @cnt chains are dealt with; @good: frames that they are. */
 static unsigned make_frames(struct vu *v, unsigned cnt, unsigned *good)
 {
-	struct vu_tx *tx = &v->tx;
+	struct vu_tx_burst *tx = &v->tx;
 	unsigned n = 0, i;
 
 	tx->bounce_iov.iov_len = 0;
@@ -128,7 +128,7 @@ static void learn(struct vu *v, unsigned pair, unsigned cnt)
 static unsigned burst(struct vu *v, unsigned index)
 {
 	const struct vu_queue *q = &v->dev.queues[index];
-	struct vu_tx *tx = &v->tx;
+	struct vu_tx_burst *tx = &v->tx;
 	unsigned popped = vring_pop(q->ring, tx->chains, VRING_BURST_MAX);
 	unsigned cnt, good, taken, done;
 

@@ -54,22 +54,22 @@ struct vu_queue_io {
 };
 
 /**
- * struct vu_rx - For frames to the guest
+ * struct vu_rx_burst - For frames to the guest
  * @chains: popped and not yet used or given back: @at..@cnt
  */
-struct vu_rx {
+struct vu_rx_burst {
 	unsigned at, cnt;
 	struct vring_chain chains[VRING_CHAIN_MAX];
 };
 
 /**
- * struct vu_tx - A burst of frames from the guest
+ * struct vu_tx_burst - A burst of frames from the guest
  * @frames: those that are good
  * @at:     which chain a frame is
  * @bad:    why a chain is no frame: enum vmtap_drop, or VMTAP_DROP_CNT
  * @bounce: one frame of very many pieces
  */
-struct vu_tx {
+struct vu_tx_burst {
 	struct vring_chain chains[VRING_BURST_MAX];
 	struct vmtap_frame frames[VRING_BURST_MAX];
 	uint8_t at[VRING_BURST_MAX];
@@ -109,8 +109,8 @@ struct vu {
 	unsigned polled;
 	struct loop_timer poll;
 	struct log_limit infos;
-	struct vu_rx rx;
-	struct vu_tx tx;
+	struct vu_rx_burst rx;
+	struct vu_tx_burst tx;
 };
 
 static inline struct vu *vu_of_port(const struct port *p)

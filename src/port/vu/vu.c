@@ -139,6 +139,7 @@ void vu_ctrl_changed(struct vu *v)
 			     v->dev.config[offsetof(struct virtio_net_config, status)] &
 				     ~(unsigned)VIRTIO_NET_S_ANNOUNCE);
 	}
+	memcpy(v->dev.config, v->ctrl.filter.mac, sizeof(v->ctrl.filter.mac));
 	port_set_accepts(&v->port, accepts(v));
 	rings_changed(v);
 }
