@@ -429,12 +429,28 @@ bool vuf_mem_share(struct vuf *f)
 	return vuf_tell(f, &m);
 }
 
+/* the first address from @at on, where @len bytes are in one region; beyond the last: nowhere */
+static uint64_t in_one_region(const struct vuf *f, uint64_t at, uint64_t len)
+{
+	for (unsigned i = 0; i < f->region_cnt; i++) {
+		const struct vuf_region *r = &f->regions[i];
+
+		if (at < r->gpa)
+			at = r->gpa;
+		if (at + len <= r->gpa + r->size)
+			break;
+	}
+	return at;
+}
+
 uint64_t vuf_alloc(struct vuf *f, uint64_t len, uint64_t align)
 {
 	const struct vuf_region *last = &f->regions[f->region_cnt - 1];
 	uint64_t at = f->alloc_next > f->alloc_min ? f->alloc_next : f->alloc_min;
 
 	at = (at + align - 1) & ~(align - 1);
+	if (align >= 4096)
+		at = in_one_region(f, at, len);
 	if (!f->region_cnt || at + len > last->gpa + last->size) {
 		vuf_fail(f, "guest memory is used up: %llu bytes more", (unsigned long long)len);
 		return 0;
@@ -473,6 +489,15 @@ void vuf_log_saw(struct vuf *f, uint64_t gpa, uint64_t len)
 		if (!(__atomic_load_n(&f->log[page / 8], __ATOMIC_ACQUIRE) >> page % 8 & 1))
 			f->log_missing++;
 	}
+}
+
+uint64_t vuf_log_count(const struct vuf *f)
+{
+	uint64_t cnt = 0;
+
+	for (uint64_t i = 0; f->log && i < f->log_size; i++)
+		cnt += (unsigned)__builtin_popcount(f->log[i]);
+	return cnt;
 }
 
 bool vuf_inflight_get(struct vuf *f)

@@ -234,12 +234,15 @@ bool vuf_mem_make(struct vuf *f, uint64_t size, uint64_t offset, bool sealed);
 bool vuf_mem_share(struct vuf *f);
 bool vuf_mem_add(struct vuf *f, unsigned region);
 bool vuf_mem_del(struct vuf *f, unsigned region);
-/** vuf_alloc() - Return: gpa of @len bytes, aligned to @align (a power of two); 0: no room. */
+/** vuf_alloc() - Return: gpa of @len bytes, aligned to @align (a power of two); from 4096 on all in one
+ *  region; 0: no room. */
 uint64_t vuf_alloc(struct vuf *f, uint64_t len, uint64_t align);
 
 bool vuf_log_start(struct vuf *f);
 /** vuf_log_saw() - Count in vuf.log_missing each page of a range that is not logged as written. */
 void vuf_log_saw(struct vuf *f, uint64_t gpa, uint64_t len);
+/** vuf_log_count() - Pages that are logged as written. */
+uint64_t vuf_log_count(const struct vuf *f);
 bool vuf_inflight_get(struct vuf *f);
 bool vuf_inflight_set(struct vuf *f);
 bool vuf_backend_channel(struct vuf *f);
@@ -258,6 +261,8 @@ bool vuf_queue_enable(struct vuf *f, unsigned index, bool on);
 bool vuf_queue_stop(struct vuf *f, unsigned index, uint32_t *base);
 /** vuf_queue_base() - Where the device would go on, with all that is used taken. */
 uint32_t vuf_queue_base(const struct vuf_queue *vq);
+/** vuf_queue_move() - Take other memory for the buffers that are not in flight. */
+bool vuf_queue_move(struct vuf *f, struct vuf_queue *vq);
 
 void vuf_kick(struct vuf *f, struct vuf_queue *vq);
 /** vuf_post() - Give up to @cnt free receive buffers to the device. Return: how many */

@@ -85,10 +85,17 @@ static void copy(struct vuf *f, const struct vuf_slot *slot, uint32_t skip, uint
 
 /* Queues */
 
+static bool slot_place(struct vuf *f, const struct vuf_queue *vq, struct vuf_slot *s)
+{
+	s->gpa = vuf_alloc(f, (vq->slot_len + VUF_PIECES_MAX * VUF_GUARD + 63) & ~63u, 64);
+	if (f->indirect)
+		s->table_gpa = vuf_alloc(f, TABLE_LEN, 64);
+	return s->gpa && (s->table_gpa || !f->indirect);
+}
+
 static bool slots_make(struct vuf *f, struct vuf_queue *vq)
 {
 	bool rx = !(vq->index & 1);
-	uint64_t room;
 
 	vq->slot_cnt = f->ring_size;
 	if (!rx && vq->slot_cnt > VUF_TX_SLOTS_MAX)
@@ -98,14 +105,17 @@ static bool slots_make(struct vuf *f, struct vuf_queue *vq)
 	vq->slots = calloc(vq->slot_cnt, sizeof(*vq->slots));
 	if (!vq->slots)
 		abort();
-	room = (vq->slot_len + VUF_PIECES_MAX * VUF_GUARD + 63) & ~63u;
-	for (unsigned i = 0; i < vq->slot_cnt; i++) {
-		vq->slots[i].gpa = vuf_alloc(f, room, 64);
-		if (f->indirect)
-			vq->slots[i].table_gpa = vuf_alloc(f, TABLE_LEN, 64);
-		if (!vq->slots[i].gpa || (f->indirect && !vq->slots[i].table_gpa))
+	for (unsigned i = 0; i < vq->slot_cnt; i++)
+		if (!slot_place(f, vq, &vq->slots[i]))
 			return false;
-	}
+	return true;
+}
+
+bool vuf_queue_move(struct vuf *f, struct vuf_queue *vq)
+{
+	for (unsigned i = 0; i < vq->slot_cnt; i++)
+		if (!vq->slots[i].busy && !slot_place(f, vq, &vq->slots[i]))
+			return false;
 	return true;
 }
 
@@ -290,20 +300,32 @@ bool vuf_send(struct vuf *f, struct vuf_queue *vq, const struct virtio_net_hdr_v
 	return add(vq, s) || vuf_fail(f, "no room in the ring");
 }
 
+/* take a used chain; what the device wrote into the ring is to be in the dirty log */
+static bool take(struct vuf *f, struct vuf_queue *vq, uint64_t *slot, uint32_t *len)
+{
+	uint64_t gpa = vq->q.packed ? vq->q.desc_gpa + 16ull * vq->q.last_used : vq->q.used_gpa;
+
+	if (!vq_get(&vq->q, slot, len))
+		return false;
+	/* of a batch that was used in order only the first element is written */
+	if (vuf_has(f, VUF_F_LOG_ALL) && !vq->q.in_order)
+		vuf_log_saw(f, gpa, 4);
+	return true;
+}
+
 unsigned vuf_reap(struct vuf *f, struct vuf_queue *vq)
 {
 	unsigned cnt = 0;
 	uint64_t slot;
 	uint32_t len;
 
-	for (; vq_get(&vq->q, &slot, &len); cnt++)
+	for (; take(f, vq, &slot, &len); cnt++)
 		vq->slots[slot].busy = false;
 	return cnt;
 }
 
-/* the device wrote @len bytes to a slot: all of that is to be in the dirty log, and the used ring */
-static void check_log(struct vuf *f, const struct vuf_queue *vq, const struct vuf_slot *s,
-		      uint32_t len)
+/* the device wrote @len bytes to a slot: all of that is to be in the dirty log */
+static void check_log(struct vuf *f, const struct vuf_slot *s, uint32_t len)
 {
 	for (unsigned i = 0; i < s->cnt && len; i++) {
 		uint32_t n = s->bufs[i].len < len ? s->bufs[i].len : len;
@@ -311,8 +333,6 @@ static void check_log(struct vuf *f, const struct vuf_queue *vq, const struct vu
 		vuf_log_saw(f, s->bufs[i].gpa, n);
 		len -= n;
 	}
-	if (!vq->q.packed)
-		vuf_log_saw(f, vq->q.used_gpa, 4);
 }
 
 static bool take_chain(struct vuf *f, struct vuf_queue *vq, struct vuf_frame *frame, uint32_t room)
@@ -321,7 +341,7 @@ static bool take_chain(struct vuf *f, struct vuf_queue *vq, struct vuf_frame *fr
 	uint64_t slot;
 	uint32_t len, skip = 0;
 
-	if (!vq_get(&vq->q, &slot, &len))
+	if (!take(f, vq, &slot, &len))
 		return vuf_fail(f, "a frame of %u buffers, and only %u are used",
 				frame->hdr.num_buffers, frame->chains);
 	s = &vq->slots[slot];
@@ -330,7 +350,7 @@ static bool take_chain(struct vuf *f, struct vuf_queue *vq, struct vuf_frame *fr
 		return vuf_fail(f, "%u bytes used in a buffer of %u", len, vq->rx_len);
 	check_guards(f, s);
 	if (vuf_has(f, VUF_F_LOG_ALL))
-		check_log(f, vq, s, len);
+		check_log(f, s, len);
 	if (!frame->chains++) {
 		if (len < f->hdr_len)
 			return vuf_fail(f, "%u bytes used, less than the header", len);

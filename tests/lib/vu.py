@@ -128,21 +128,22 @@ class Front:
 
     # Setting up: in steps, so that tests can stop anywhere
 
-    def steps(self, path, mem=(256 << 20,), post=True, enable=True):
+    def steps(self, path, mem=(256 << 20,), post=True, enable=True, ctrl=False):
         """What up() does, one step after the other."""
         queues = 2 * self.told["pairs"]
+        rings = queues + ctrl
         yield "connect", lambda: self.do("connect %s" % path)
         yield "negotiate", self.negotiate
         for size in mem:
             yield "mem", lambda size=size: self.mem(size)
-        yield "queues", lambda: self.do("queues %d" % queues)
+        yield "queues", lambda: self.do("queues %d" % rings)
         yield "share", lambda: self.do("share")
-        if self.features & VERSION_1 and self.protocol & P_STATUS:
+        if self.protocol & P_STATUS:
             yield "status", lambda: self.status(0x0f)
-        for q in range(queues):
+        for q in range(rings):
             yield "start", lambda q=q: self.do("start %d" % q)
         if enable and self.features & PROTOCOL:
-            for q in range(queues):
+            for q in range(rings):
                 yield "enable", lambda q=q: self.enable(q)
         if post:
             for q in range(0, queues, 2):
@@ -162,6 +163,8 @@ class Front:
         self.do("connect %s" % path)
         self.negotiate()
         self.do("share")
+        if self.protocol & P_STATUS:
+            self.status(0x0f)
         queues = 2 * self.told["pairs"]
         for q in range(queues):
             self.do("start %d" % q)

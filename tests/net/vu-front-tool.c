@@ -266,6 +266,12 @@ static bool cmd_log_start(void)
 	return vuf_log_start(&f);
 }
 
+static bool cmd_log_count(void)
+{
+	say(",\"pages\":%llu", (unsigned long long)vuf_log_count(&f));
+	return true;
+}
+
 static bool cmd_inflight_get(void)
 {
 	bool ok = vuf_inflight_get(&f);
@@ -307,6 +313,12 @@ static bool cmd_stop(void)
 static bool cmd_enable(void)
 {
 	return vuf_queue_enable(&f, vq->index, number(2));
+}
+
+static bool cmd_move(void)
+{
+	vuf_reap(&f, vq);
+	return vuf_queue_move(&f, vq);
 }
 
 static bool cmd_addr(void)
@@ -473,12 +485,14 @@ static const struct {
 	{ "mem-del", 2, false, cmd_mem_del },
 	{ "shrink", 3, false, cmd_shrink },
 	{ "log-start", 1, false, cmd_log_start },
+	{ "log-count", 1, false, cmd_log_count },
 	{ "inflight-get", 1, false, cmd_inflight_get },
 	{ "inflight-set", 1, false, cmd_inflight_set },
 	{ "queues", 2, false, cmd_queues },
 	{ "start", 2, true, cmd_start },
 	{ "stop", 2, true, cmd_stop },
 	{ "enable", 3, true, cmd_enable },
+	{ "move", 2, true, cmd_move },
 	{ "addr", 2, true, cmd_addr },
 	{ "post", 3, true, cmd_post },
 	{ "hold", 3, true, cmd_hold },
