@@ -12,10 +12,11 @@
 #include "port/sock/dgram.h"
 #include "port/sock/stream.h"
 #include "port/tap/tap.h"
+#include "port/vu/vu.h"
 
 static const struct port_type *const types[] = {
-	&tap_type,   &bridge_type,    &macvtap_type, &stream_type,
-	&dgram_type, &responder_type, &null_type,
+	&tap_type,    &bridge_type, &macvtap_type,   &vu_type,
+	&stream_type, &dgram_type,  &responder_type, &null_type,
 };
 
 #define TYPE_CNT (sizeof(types) / sizeof(types[0]))
