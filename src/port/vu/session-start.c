@@ -87,23 +87,13 @@ int vu_ring_start(struct vu_session *s, unsigned index)
 	return 0;
 }
 
-static bool is_in_memory(const struct vu_session *s, unsigned index)
-{
-	const struct vring_config *cfg = &s->dev->queues[index].cfg;
-
-	return mem_at_uva(s->dev->mem, cfg->desc, 1) && mem_at_uva(s->dev->mem, cfg->avail, 1) &&
-	       mem_at_uva(s->dev->mem, cfg->used, 1);
-}
-
 int vu_rings_start(struct vu_session *s)
 {
 	for (unsigned i = 0; i < s->dev->queue_cnt; i++) {
-		int ret;
+		int ret = vu_ring_start(s, i);
 
-		if (!is_ready(s, i) || !is_in_memory(s, i))
-			continue;
-		ret = vu_ring_start(s, i);
-		if (ret < 0)
+		/* Nowhere in memory: more of that may come. */
+		if (ret < 0 && ret != -EFAULT)
 			return ret;
 	}
 	return 0;

@@ -2,7 +2,7 @@
 /*
  * A vhost-user session: receiving requests, checking their form, answering.
  *
- * The orders that front ends use (each replayed in tests/unit/test-vu-session.c)
+ * The orders that front ends use (each replayed in tests/unit/test-vu-session-orders.c)
  *   QEMU 7.2, connecting: for each queue pair GET_FEATURES, GET_PROTOCOL_FEATURES,
  *   SET_PROTOCOL_FEATURES, GET_QUEUE_NUM, GET_MAX_MEM_SLOTS, (first pair: SET_BACKEND_REQ_FD,
  *   SET_OWNER), GET_FEATURES, and for each queue SET_VRING_CALL and SET_VRING_ERR. SET_VRING_ENABLE
