@@ -8,9 +8,9 @@
  *   header says the number. What a burst used is published at its end, with one call.
  *
  * Back-pressure
- *   When a queue has not enough room for a frame, its chains go back, kicks are
- *   asked for, and the port is writable again when one comes. The frames behind it
- *   wait as well, also those for other queues: they stay in order.
+ *   When a queue has not enough room for a frame, kicks are asked for, its chains go
+ *   back, and the port is writable again when a kick comes. The frames behind it wait as
+ *   well, also those for other queues: they stay in order.
  *
  * What the guest may do wrong
  *   Post buffers that are too small: a frame that no chain holds is dropped as too
@@ -99,23 +99,42 @@ static uint32_t fill(struct sink *to, struct source *from, uint32_t room)
 
 /* ------------------------------------------------------------------- chains */
 
-/* Have at least @want chains at hand. Return: whether there is one more than @have. */
-static bool more_chains(struct vu_rx_burst *rx, struct vring *ring, unsigned have, unsigned want)
+static unsigned pop(struct vu_rx_burst *rx, struct vring *ring, unsigned want)
+{
+	unsigned n;
+
+	if (want > VRING_BURST_MAX)
+		want = VRING_BURST_MAX;
+	if (want > VRING_CHAIN_MAX - rx->cnt)
+		want = VRING_CHAIN_MAX - rx->cnt;
+	n = want ? vring_pop(ring, rx->chains + rx->cnt, want) : 0;
+	rx->cnt += n;
+	return n;
+}
+
+/*
+ * Have one chain more than @have at hand, and pop @want if there are none. When the ring is empty,
+ * kicks are asked for here, as long as all that it holds is popped: what is there
+ * already is no reason for one.
+ */
+static enum place more_chains(struct vu_rx_burst *rx, struct vring *ring, unsigned have,
+			      unsigned want)
 {
 	if (rx->at + have < rx->cnt)
-		return true;
+		return PLACED;
 	if (rx->at) { /* the used ones are pushed already */
 		memmove(rx->chains, rx->chains + rx->at, (rx->cnt - rx->at) * sizeof(*rx->chains));
 		rx->cnt -= rx->at;
 		rx->at = 0;
 	}
-	if (want > VRING_BURST_MAX)
-		want = VRING_BURST_MAX;
-	if (want > VRING_CHAIN_MAX - rx->cnt)
-		want = VRING_CHAIN_MAX - rx->cnt;
-	if (want)
-		rx->cnt += vring_pop(ring, rx->chains + rx->cnt, want);
-	return have < rx->cnt;
+	if (pop(rx, ring, want))
+		return PLACED;
+	if (!vring_want_kicks(ring, true))
+		return NO_ROOM;
+	if (pop(rx, ring, want)) /* they came late */
+		return PLACED;
+	/* there are some, and of more pieces than can be held at once */
+	return vring_error(ring) || rx->at + have == 0 ? NO_ROOM : DROPPED;
 }
 
 /* Give back what was popped and not used. */
@@ -138,8 +157,10 @@ static enum place find_room(struct vu *v, const struct vu_queue *q, uint64_t len
 	do {
 		if (n == VRING_CHAIN_MAX || descs >= size)
 			return DROPPED; /* more than all that the ring can hold */
-		if (!more_chains(rx, q->ring, n, n ? VRING_BURST_MAX : left))
-			return NO_ROOM;
+		enum place more = more_chains(rx, q->ring, n, n ? VRING_BURST_MAX : left);
+
+		if (more != PLACED)
+			return more;
 		room += rx->chains[rx->at + n].in_len;
 		descs += rx->chains[rx->at + n].desc_cnt;
 		n++;
@@ -245,12 +266,6 @@ static unsigned send_to(struct vu *v, unsigned index, const struct vmtap_frame *
 	return i;
 }
 
-/* There was no room. Return: whether there is now, after all. */
-static bool came_late(struct vring *ring)
-{
-	return !vring_error(ring) && vring_want_kicks(ring, true);
-}
-
 unsigned vu_send(struct port *p, const struct vmtap_frame *frames, unsigned cnt)
 {
 	struct vu *v = vu_of_port(p);
@@ -263,7 +278,7 @@ unsigned vu_send(struct port *p, const struct vmtap_frame *frames, unsigned cnt)
 		done += send_to(v, index, frames + done, cnt - done, &full);
 		if (vring_error(ring))
 			vu_check(v, index); /* takes it out of the steering */
-		else if (full && !came_late(ring))
+		else if (full)
 			break;
 	}
 	if (done < cnt && !v->steer.cnt) {

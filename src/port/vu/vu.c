@@ -186,14 +186,21 @@ void vu_check(struct vu *v, unsigned index)
 
 /* ------------------------------------------------------------------------ kicks */
 
+/* Buffers came, perhaps those that a frame waits for. */
+static void rx_kicked(struct vu *v, struct vring *ring)
+{
+	vring_want_kicks(ring, false);
+	port_writable(&v->port); /* asks for them again when they are still too few */
+}
+
 static void run_queue(struct vu *v, unsigned index)
 {
 	if (vu_dev_is_ctrl(&v->dev, index))
 		vu_ctrl_run(v, index);
 	else if (index % 2)
 		vu_tx_run(v, index);
-	else if (v->port.blocked && !vring_is_empty(v->dev.queues[index].ring))
-		port_writable(&v->port);
+	else
+		rx_kicked(v, v->dev.queues[index].ring);
 }
 
 static void more_run(struct loop_task *t)
