@@ -233,6 +233,12 @@ void vring_set_fds(struct vring *r, int call, int err_fd)
 	vring_fd_set(&r->err, err_fd);
 }
 
+void vring_call(struct vring *r)
+{
+	if (r->runs)
+		vring_fd_raise(&r->call);
+}
+
 /* chains */
 
 unsigned vring_pop(struct vring *r, struct vring_chain *chains, unsigned max)

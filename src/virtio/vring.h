@@ -118,6 +118,10 @@ void vring_set_log(struct vring *r, bool on, uint64_t used_gpa);
  *  driver, @err_fd when the ring breaks. */
 void vring_set_fds(struct vring *r, int call, int err_fd);
 
+/** vring_call() - Call the driver, whether or not it wants to be: the descriptor is new, and what was
+ *  published before it came was told to nobody. Nothing when the ring does not run. */
+void vring_call(struct vring *r);
+
 /** vring_pop() - Return: chains fetched, 0..@max (1..VRING_BURST_MAX); fewer than there are when
  *  VRING_IOV_MAX pieces would not do. 0 when stopped or broken. */
 unsigned vring_pop(struct vring *r, struct vring_chain *chains, unsigned max);

@@ -72,13 +72,16 @@ void vu_dev_drop_kick(struct vu_dev *dev, unsigned index)
 void vu_dev_reset_queue(struct vu_dev *dev, unsigned index)
 {
 	struct vu_queue *q = &dev->queues[index];
+	uint32_t base;
 
 	vu_dev_stop_ring(dev, index);
+	base = q->cfg.base;
 	q->has_addr = q->has_kick = q->polled = false;
 	vu_dev_drop_kick(dev, index);
 	vring_set_fds(q->ring, -1, -1);
 	fd_close(&q->call);
 	memset(&q->cfg, 0, sizeof(q->cfg));
+	q->cfg.base = base;
 	vu_dev_set_enabled(dev, index, false);
 }
 
@@ -86,6 +89,7 @@ void vu_dev_reset(struct vu_dev *dev)
 {
 	for (unsigned i = 0; i < dev->queue_cnt; i++) {
 		vu_dev_reset_queue(dev, i);
+		dev->queues[i].cfg.base = 0;
 		fd_close(&dev->queues[i].err);
 	}
 	inflight_file_free(dev->inflight);

@@ -6,7 +6,9 @@
  *   RESET_DEVICE, and a device status of 0, put the virtio device back to its
  *   beginning: rings stopped and disabled, features and status gone. What belongs
  *   to the connection stays: memory, dirty log, protocol features, the back end's channel.
- *   QEMU relies on it: with memory slots it sends only what changed since.
+ *   QEMU relies on it: with memory slots it sends only what changed since. And a ring's base can still
+ *   be had: QEMU 7.2 sets the status to 0 first, also when it only stops or migrates, and then
+ *   sends GET_VRING_BASE.
  */
 #include <errno.h>
 #include <linux/vhost_types.h>

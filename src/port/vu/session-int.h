@@ -121,7 +121,7 @@ int vu_rings_start(struct vu_session *s);
 void vu_rings_pause(struct vu_session *s);
 /** vu_rings_resume() - It did: rings run on, or wait when they are nowhere now. */
 int vu_rings_resume(struct vu_session *s);
-/** vu_ring_log() - Where writes to the ring itself go in the dirty log. Return: 0 or -EFAULT. */
+/** vu_ring_log_at() - Where writes to the ring itself go in the dirty log. Return: 0 or -EFAULT. */
 int vu_ring_log_at(struct vu_session *s, unsigned index, uint64_t *gpa);
 /** vu_rings_enable() - What SET_VRING_ENABLE said comes to count, or no longer does. */
 void vu_rings_enable(struct vu_session *s);
@@ -132,7 +132,8 @@ void vu_dev_set_enabled(struct vu_dev *dev, unsigned index, bool on);
 void vu_dev_stop_ring(struct vu_dev *dev, unsigned index);
 /** vu_dev_drop_kick() - Close the kick descriptor; the port is told. */
 void vu_dev_drop_kick(struct vu_dev *dev, unsigned index);
-/** vu_dev_reset_queue() - As in the beginning, but for its error descriptor. */
+/** vu_dev_reset_queue() - As in the beginning, but for its base, which the front end may still ask for,
+ *  and its error descriptor. */
 void vu_dev_reset_queue(struct vu_dev *dev, unsigned index);
 
 #endif

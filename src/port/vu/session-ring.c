@@ -2,7 +2,6 @@
 /* Requests about one ring. */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -178,17 +177,6 @@ int vu_set_vring_kick(struct vu_session *s, struct vu_msg *m)
 	return 0;
 }
 
-/* What was used before this descriptor came was perhaps told to nobody. */
-static void call_once(int fd)
-{
-	struct pollfd p = { .fd = fd, .events = POLLOUT };
-	const uint64_t one = 1;
-
-	/* An error says that nobody listens: writing would raise SIGPIPE. */
-	if (poll(&p, 1, 0) == 1 && p.revents == POLLOUT && write(fd, &one, sizeof(one)) < 0)
-		return;
-}
-
 int vu_set_vring_call(struct vu_session *s, struct vu_msg *m)
 {
 	struct vu_queue *q;
@@ -200,8 +188,7 @@ int vu_set_vring_call(struct vu_session *s, struct vu_msg *m)
 	vring_set_fds(q->ring, -1, q->err);
 	take_fd(&q->call, fd);
 	vring_set_fds(q->ring, q->call, q->err);
-	if (fd && vring_is_started(q->ring))
-		call_once(q->call);
+	vring_call(q->ring);
 	return 0;
 }
 

@@ -2,24 +2,26 @@
 /*
  * A vhost-user session: receiving requests, checking their form, answering.
  *
- * The orders that front ends use (each replayed in tests/unit/test-vu-session-orders.c)
+ * The orders that front ends use (as observed; replayed in tests/unit/test-vu-session-orders.c)
  *   QEMU 7.2, connecting: for each queue pair GET_FEATURES, GET_PROTOCOL_FEATURES,
- *   SET_PROTOCOL_FEATURES, GET_QUEUE_NUM, GET_MAX_MEM_SLOTS, (first pair: SET_BACKEND_REQ_FD,
- *   SET_OWNER), GET_FEATURES, and for each queue SET_VRING_CALL and SET_VRING_ERR. SET_VRING_ENABLE
- *   comes before SET_FEATURES.
- *   QEMU, driver ready: for each pair SET_FEATURES, (first pair: SET_MEM_TABLE, or ADD_MEM_REG for
- *   each region), for each queue SET_VRING_NUM, _BASE, _ADDR, _KICK, _CALL; last GET_STATUS and
- *   SET_STATUS. So the second pair's SET_FEATURES comes when the first pair's rings run, and a call
- *   descriptor comes after its ring started.
+ *   SET_PROTOCOL_FEATURES, (first pair: GET_QUEUE_NUM,) GET_MAX_MEM_SLOTS, (first pair:
+ *   SET_BACKEND_REQ_FD, SET_OWNER,) GET_FEATURES, and for each queue SET_VRING_CALL and SET_VRING_ERR.
+ *   SET_VRING_ENABLE comes several times before SET_FEATURES.
+ *   QEMU, driver ready: for each pair SET_VRING_ENABLE, SET_FEATURES, (last pair: GET_ and SET_STATUS,)
+ *   (first pair: SET_MEM_TABLE, or each pair: ADD_MEM_REG for each region), for each queue SET_VRING_NUM,
+ *   _BASE, _ADDR, _KICK, _CALL; last GET_STATUS and SET_STATUS. So the second pair's SET_FEATURES
+ *   comes when the first pair's rings run, and a call descriptor when its ring does.
+ *   QEMU, stopping: for each pair (last pair: SET_STATUS 0,) GET_VRING_BASE for each queue.
  *   QEMU, migrating away: SET_LOG_BASE, then for each pair SET_FEATURES with VHOST_F_LOG_ALL and
- *   SET_VRING_ADDR with VHOST_VRING_F_LOG while the rings run; GET_VRING_BASE for each queue. On the
- *   other host, with logging on: SET_LOG_BASE last.
- *   QEMU, memory plugged: SET_MEM_TABLE while the rings run; with memory slots, REM_MEM_REG and
- *   ADD_MEM_REG of what changed, which is possibly the region with the rings.
- *   DPDK's virtio-user: SET_OWNER, GET_FEATURES, GET_ and SET_PROTOCOL_FEATURES, GET_QUEUE_NUM (up to
- *   22.11), SET_VRING_CALL for all queues, SET_FEATURES, GET_ and SET_STATUS, SET_MEM_TABLE, for each
- *   queue SET_VRING_NUM, _BASE (packed: without the used index), _ADDR, _KICK; SET_VRING_ENABLE for the
- *   pairs in use. When its memory grows: SET_VRING_ENABLE 0, SET_MEM_TABLE, SET_VRING_ENABLE 1.
+ *   SET_VRING_ADDR with VHOST_VRING_F_LOG while the rings run; then it stops. A device that starts
+ *   with logging on gets SET_LOG_BASE last.
+ *   QEMU, memory plugged: SET_MEM_TABLE while the rings run; with memory slots, for each pair
+ *   REM_MEM_REG and ADD_MEM_REG of what changed, which is possibly the region with the rings.
+ *   DPDK's virtio-user: SET_OWNER, GET_FEATURES, GET_ and SET_PROTOCOL_FEATURES, SET_VRING_CALL for all
+ *   queues, SET_FEATURES, SET_ and GET_STATUS, SET_MEM_TABLE, for each queue (receiving ones first)
+ *   SET_VRING_NUM, _BASE (packed: without the used index), _ADDR, _KICK; SET_VRING_ENABLE for the pairs
+ *   in use. When its memory grows: SET_VRING_ENABLE 0, SET_MEM_TABLE, SET_VRING_ENABLE 1. It stops by
+ *   SET_VRING_ENABLE 0 and GET_VRING_BASE.
  */
 #include "port/vu/session.h"
 
