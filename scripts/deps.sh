@@ -28,14 +28,14 @@ usage() {
 
 # What a real guest needs; tests and the demo share it. The guest's kernel and busybox
 # are fetched by guest-image.sh and never installed.
-guest="qemu-system-x86 iproute2 iputils-ping iperf3 cpio python3-minimal"
+guest="qemu-system-x86 iproute2 iputils-ping iperf3 ethtool cpio python3-minimal"
 
 packages() {
 	case $1 in
 	build) echo gcc libc6-dev make meson ninja-build pkg-config libmnl-dev libjansson-dev liburing-dev \
 		libcap-ng-dev libcap2-bin ;;
 	test) echo "$guest" clang libclang-rt-14-dev clang-format libcmocka-dev python3-pytest python3-scapy \
-		ethtool tcpdump socat nftables iptables arptables liblwip-dev scdoc g++ zsh ;;
+		tcpdump socat nftables iptables arptables liblwip-dev scdoc g++ zsh ;;
 	demo) echo "$guest" ;;
 	net) echo iproute2 iputils-ping ;;
 	bench) echo qemu-system-x86 iproute2 iputils-ping iperf3 python3-minimal ;;

@@ -4,7 +4,7 @@
 # guest-image.sh - make the kernel and the initramfs of the test guest
 #
 # The kernel is Debian's cloud kernel, unpacked and not installed; the initramfs holds a
-# static busybox, the virtio-net drivers, iperf3, ping and scripts/guest/init. Both are
+# static busybox, the virtio-net drivers, iperf3, ping, ethtool and scripts/guest/init. Both are
 # kept in the cache folder and made again only when what they are made of changed.
 #
 # Two of these may run at once: the second waits for the first, then finds everything
@@ -25,7 +25,7 @@ usage() {
 		  --refresh  fetch the newest kernel and busybox again
 		  --path     print the cache folder and do nothing
 
-		It needs apt's package lists, iperf3, ping, cpio and gzip.
+		It needs apt's package lists, iperf3, ping, ethtool, cpio and gzip.
 
 		Exit status: 0 they are there, 1 it failed, 2 wrong usage, 3 a package cannot be had.
 	EOF
@@ -53,7 +53,7 @@ esac
 # In the order in which they are loaded.
 modules="virtio_ring virtio failover net_failover virtio_net
 	virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci"
-programs="iperf3 ping"
+programs="iperf3 ping ethtool"
 
 # What the initramfs is made of, apart from what is fetched: a change here makes it anew.
 recipe() {

@@ -25,6 +25,8 @@ usage() {
 		  guest   a Linux guest in QEMU
 		  asan    unit and net under AddressSanitizer and UndefinedBehaviorSanitizer
 		  fuzz    every fuzzer for FUZZ_SECONDS (default 10)
+		  matrix  guests in every combination of virtio-net features: hours, and not a part of
+		          all; MATRIX_EVERY=N takes one combination in N
 
 		Exit status: 0 nothing failed, 1 something did, 2 wrong usage, 3 something is missing.
 	EOF
@@ -109,6 +111,13 @@ asan() {
 	unset ASAN_OPTIONS UBSAN_OPTIONS
 }
 
+matrix() {
+	say "guests in every combination"
+	$py tests/guest/matrix.py --tally "$logs/matrix" || true
+	read -r p f s <"$logs/matrix" || { p=0 f=1 s=0; }
+	count "matrix" "$p" "$f" "$s"
+}
+
 run() {
 	case $1 in
 	lint) lint ;;
@@ -120,6 +129,7 @@ run() {
 	net) suite tests/net "network tests" ;;
 	guest) suite tests/guest "guest tests" ;;
 	asan) asan ;;
+	matrix) matrix ;;
 	fuzz) check "fuzzers" env FUZZ_SECONDS="${FUZZ_SECONDS:-10}" scripts/fuzz.sh ;;
 	esac
 }
@@ -129,7 +139,7 @@ for arg; do
 	case $arg in
 	-h | --help) usage && exit 0 ;;
 	all) suites+=(lint unit net guest asan fuzz) ;;
-	lint | unit | net | guest | asan | fuzz) suites+=("$arg") ;;
+	lint | unit | net | guest | asan | fuzz | matrix) suites+=("$arg") ;;
 	*)
 		usage >&2
 		exit 2

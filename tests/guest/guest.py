@@ -2,9 +2,9 @@
 """A real Linux guest in QEMU, driven over its second serial port.
 
 Model: QEMU runs in a given namespace with one virtio-net NIC for each Nic. The agent in
-the guest (scripts/guest/init) is reached over a socket pair made here, so its end is
-noticed at once and no path is left. The console goes to a file; logs() returns what a
-failed test should show.
+the guest (scripts/guest/init) and QEMU's monitor are reached over socket pairs made here, so
+their end is noticed at once and no path is left. The console goes to a file; logs() returns
+what a failed test should show.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ import threading
 
 import agent
 from netns import Failed, end
+from qmp import Qmp
 
 BOOT = os.path.join(os.path.dirname(os.path.abspath(agent.__file__)), "..", "guest-boot.sh")
 
@@ -28,30 +29,47 @@ class Nic:
         self.mac = mac
         self.options = options
 
+    def args(self, i):
+        """QEMU's arguments for this one, the @i'th."""
+        return ["-netdev", self.netdev.replace(",", ",id=n%d," % i, 1), *self.device(i)]
+
+    def device(self, i):
+        return ["-device", "virtio-net-pci,romfile=,netdev=n%d,mac=%s%s" % (i, self.mac, self.options)]
+
 
 class Guest:
-    def __init__(self, ns, nics, folder, name="guest", reboots=False):
+    def __init__(self, ns, nics, folder, name="guest", reboots=False, qemu=(), incoming=None):
         """Start QEMU and wait until the guest takes commands.
 
         @folder: gets the logs
         @reboots: a reboot boots again, instead of ending QEMU
+        @qemu: more arguments
+        @incoming: do not boot: another one comes here by migration, see arrived()
         """
         self.name = name
         self.nics = nics
         self.console = os.path.join(folder, name + ".console")
         self.qemu_log = os.path.join(folder, name + ".qemu")
         ours, theirs = socket.socketpair()
+        qmp_ours, qmp_theirs = socket.socketpair()
         cmd = [BOOT, *([] if reboots else ["-no-reboot"]), "-serial", "file:" + self.console,
-               "-chardev", "socket,id=agent,fd=%d" % theirs.fileno(), "-serial", "chardev:agent"]
+               "-chardev", "socket,id=agent,fd=%d" % theirs.fileno(), "-serial", "chardev:agent",
+               "-chardev", "socket,id=qmp,fd=%d" % qmp_theirs.fileno(), "-mon", "chardev=qmp,mode=control",
+               *(["-incoming", incoming] if incoming else []), *qemu]
         for i, nic in enumerate(nics):
-            cmd += ["-netdev", nic.netdev.replace(",", ",id=n%d," % i, 1),
-                    "-device", "virtio-net-pci,romfile=,netdev=n%d,mac=%s%s" % (i, nic.mac, nic.options)]
+            cmd += nic.args(i)
         with open(self.qemu_log, "wb") as log:
-            self.proc = ns.popen(cmd, stdout=log, stderr=log, pass_fds=[theirs.fileno()])
+            self.proc = ns.popen(cmd, stdout=log, stderr=log,
+                                 pass_fds=[theirs.fileno(), qmp_theirs.fileno()])
         theirs.close()
+        qmp_theirs.close()
         self.agent = agent.Agent(ours)
+        self.qmp = Qmp(qmp_ours)
         try:
-            self.wait_ready()
+            if incoming:
+                self.qmp.start()
+            else:
+                self.wait_ready()
         except Exception as e:
             self.kill()
             raise Failed("%s did not boot: %s\n%s" % (name, e, self.log_text())) from e
@@ -61,6 +79,10 @@ class Guest:
         self.agent.wait_ready(timeout)
         out = self.ok("grep . /sys/class/net/*/address")
         self.ifnames = {mac: ifname for ifname, mac in re.findall(r"net/(\S+)/address:(\S+)", out)}
+
+    def arrived(self, other):
+        """The guest of @other is here now (made with @incoming)."""
+        self.ifnames = other.ifnames
 
     def run(self, command, timeout=60):
         """Run a shell line. Returns (exit status, output)."""
@@ -82,11 +104,15 @@ class Guest:
         """The end, as of a VMM that crashes. Any number of times."""
         self.proc.kill()
         self.proc.wait()
-        self.agent.close()
+        self._close()
 
     def stop(self):
         end(self.proc)
+        self._close()
+
+    def _close(self):
         self.agent.close()
+        self.qmp.close()
 
     def logs(self):
         """What a failed test shows: (title, text), ..."""
