@@ -239,11 +239,13 @@ void conn_init(struct conn *c, const struct conn_ops *ops, struct port *port, co
 static const struct sock_want *want_fd(const struct conn_conf *conf)
 {
 	static const struct sock_want wants[] = {
-		{ SOCK_STREAM, SOCK_CONNECTED },
-		{ SOCK_STREAM, SOCK_LISTENING },
+		{ .type = SOCK_STREAM, .role = SOCK_CONNECTED },
+		{ .type = SOCK_STREAM, .role = SOCK_LISTENING },
+		{ .type = SOCK_STREAM, .role = SOCK_CONNECTED, .unix_only = true },
+		{ .type = SOCK_STREAM, .role = SOCK_LISTENING, .unix_only = true },
 	};
 
-	return &wants[conf->server];
+	return &wants[2 * conf->unix_only + conf->server];
 }
 
 int conn_open(struct conn *c, const struct conn_conf *conf, struct vmtap_error *err)
@@ -318,14 +320,15 @@ static int check_connect(const struct conn_conf *conf, const char *object, struc
 	return ret;
 }
 
-int conn_check(const struct conn_conf *conf, const char *object, struct vmtap_error *err)
+int conn_check(const struct port_env *env, const struct conn_conf *conf, const char *object,
+	       struct vmtap_error *err)
 {
 	const struct sock_listen how = { .spec = &conf->spec, .addrs = &conf->addrs };
 	struct sockfile file = { 0 };
 	int fd;
 
 	if (conf->spec.kind == SOCK_KIND_FD)
-		return sock_check_fd(conf->spec.fd, want_fd(conf), object, err);
+		return sock_check_fd(env, conf->spec.fd, want_fd(conf), object, err);
 	if (!conf->server)
 		return check_connect(conf, object, err);
 	if (conf->spec.kind == SOCK_KIND_UNIX)

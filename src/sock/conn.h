@@ -83,7 +83,8 @@ void conn_init(struct conn *c, const struct conn_ops *ops, struct port *port, co
 int conn_open(struct conn *c, const struct conn_conf *conf, struct vmtap_error *err);
 
 /** conn_check() - Would conn_open() succeed? Changes nothing. */
-int conn_check(const struct conn_conf *conf, const char *object, struct vmtap_error *err);
+int conn_check(const struct port_env *env, const struct conn_conf *conf, const char *object,
+	       struct vmtap_error *err);
 
 /** conn_start() - The first connection may begin, in this call already. Return: 0 or -errno and @err. */
 int conn_start(struct conn *c, struct vmtap_error *err);

@@ -78,6 +78,7 @@ int conn_conf_unix(struct conn_conf *c, const struct conf *conf, struct vmtap_er
 
 	memset(c, 0, sizeof(*c));
 	c->server = conf_bool(conf, "server", false);
+	c->unix_only = true;
 	ret = read_unix(c, conf, err);
 	return ret < 0 ? ret : conn_conf_finish(c, conf, err);
 }

@@ -49,7 +49,7 @@
 
 /** struct conn_conf - The options, read and looked up. */
 struct conn_conf {
-	bool server;
+	bool server, unix_only;
 	uint64_t reconnect_ns; /* 0: do not */
 	int mode;
 	struct sock_spec spec;

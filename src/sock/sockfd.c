@@ -49,6 +49,17 @@ static int check_type(int fd, const char *text, int type, const char *object,
 	return 0;
 }
 
+static int check_unix(int fd, const char *text, const char *object, struct vmtap_error *err)
+{
+	struct sock_addr local;
+
+	if (sock_local(fd, &local) == 0 && local.sa.sa_family == AF_UNIX)
+		return 0;
+	error_set(err, EPROTOTYPE, object, FD_ACTION, "fd=%s is no unix socket", text);
+	error_remedy(err, "this port is passed descriptors, which only unix sockets do");
+	return -EPROTOTYPE;
+}
+
 static bool is_connected(int fd)
 {
 	struct sock_addr peer;
@@ -91,6 +102,8 @@ static int check_fd(int fd, const char *text, const struct sock_want *want, cons
 {
 	int ret = check_type(fd, text, want->type, object, err);
 
+	if (ret == 0 && want->unix_only)
+		ret = check_unix(fd, text, object, err);
 	return ret < 0 ? ret : check_role(fd, text, want, object, err);
 }
 
@@ -112,10 +125,11 @@ static int parse_fd(const char *text, int *fd, const char *object, struct vmtap_
 	return 0;
 }
 
-static int take_named(const struct port_env *env, const char *text, const char *object,
-		      struct vmtap_error *err)
+/* @find: env->take_fd, or env->find_fd to leave it where it is. */
+static int named_fd(const struct port_env *env, int (*find)(void *opaque, const char *name),
+		    const char *text, const char *object, struct vmtap_error *err)
 {
-	int fd = env->take_fd ? env->take_fd(env->opaque, text) : -ENOENT;
+	int fd = find ? find(env->opaque, text) : -ENOENT;
 
 	if (fd >= 0)
 		return fd;
@@ -134,7 +148,7 @@ int sock_take_fd(const struct port_env *env, const char *text, const struct sock
 	if (ret < 0)
 		return ret;
 	if (fd < 0) {
-		fd = named = take_named(env, text, object, err);
+		fd = named = named_fd(env, env->take_fd, text, object, err);
 		if (fd < 0)
 			return fd;
 	}
@@ -152,13 +166,15 @@ int sock_take_fd(const struct port_env *env, const char *text, const struct sock
 	return fd;
 }
 
-int sock_check_fd(const char *text, const struct sock_want *want, const char *object,
-		  struct vmtap_error *err)
+int sock_check_fd(const struct port_env *env, const char *text, const struct sock_want *want,
+		  const char *object, struct vmtap_error *err)
 {
 	int fd;
 	int ret = parse_fd(text, &fd, object, err);
 
-	return ret < 0 || fd < 0 ? ret : check_fd(fd, text, want, object, err);
+	if (ret == 0 && fd < 0)
+		ret = fd = named_fd(env, env->find_fd, text, object, err);
+	return ret < 0 ? ret : check_fd(fd, text, want, object, err);
 }
 
 /* ----------------------------------------------------------------- listening */

@@ -11,10 +11,12 @@ struct port_env;
 /**
  * struct sock_want - What an inherited socket has to be
  * @type: SOCK_STREAM or SOCK_DGRAM
+ * @unix_only: it has to pass descriptors
  * @role: SOCK_LISTENING: it is made to listen if it does not yet
  */
 struct sock_want {
 	int type;
+	bool unix_only;
 	enum {
 		SOCK_CONNECTED,
 		SOCK_LISTENING,
@@ -27,9 +29,9 @@ struct sock_want {
 int sock_take_fd(const struct port_env *env, const char *text, const struct sock_want *want,
 		 const char *object, struct vmtap_error *err);
 
-/** sock_check_fd() - Would sock_take_fd() take it? Named descriptors are believed in. */
-int sock_check_fd(const char *text, const struct sock_want *want, const char *object,
-		  struct vmtap_error *err);
+/** sock_check_fd() - Would sock_take_fd() take it? It stays where it is. */
+int sock_check_fd(const struct port_env *env, const char *text, const struct sock_want *want,
+		  const char *object, struct vmtap_error *err);
 
 /**
  * struct sock_listen - What sock_listen() needs to know

@@ -64,6 +64,11 @@ static int take_named(void *opaque, const char *name)
 	return strcmp(name, "given") == 0 && t.named_fd >= 0 ? fd_steal(&t.named_fd) : -ENOENT;
 }
 
+static int find_named(void *opaque, const char *name)
+{
+	return strcmp(name, "given") == 0 && t.named_fd >= 0 ? t.named_fd : -ENOENT;
+}
+
 /* "{}" stands for the test's folder. */
 static inline void expand(const char *text, char *out, size_t size)
 {
@@ -349,6 +354,7 @@ static inline int setup(void **state)
 	t.env.log = &t.log_to;
 	t.env.loop = loop_new();
 	t.env.take_fd = take_named;
+	t.env.find_fd = find_named;
 	strcpy(t.dir, "/tmp/vmtap-sock-XXXXXX");
 	return t.env.loop && mkdtemp(t.dir) ? 0 : -1;
 }

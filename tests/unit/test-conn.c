@@ -120,7 +120,7 @@ static int probe_check(const struct port_env *env, const struct conf *conf, stru
 	struct conn_conf c;
 	int ret = conn_conf_unix(&c, conf, err);
 
-	return ret < 0 ? ret : conn_check(&c, conf_object(conf), err);
+	return ret < 0 ? ret : conn_check(env, &c, conf_object(conf), err);
 }
 
 static const struct port_type probe_type = {
@@ -188,6 +188,17 @@ static void checks_what_it_would_open(void **state)
 	assert_int_equal(check_port(&probe_type, "probe,server=on,path={}/s"), -EADDRINUSE);
 	assert_int_equal(check_port(&probe_type, "probe,path={}/s"), 0);
 	assert_int_equal(check_port(&probe_type, "probe,fd=99"), -EBADF);
+	close(fd);
+}
+
+static void takes_unix_sockets_only(void **state)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char spec[64];
+
+	snprintf(spec, sizeof(spec), "probe,fd=%d", fd);
+	assert_int_equal(check_port(&probe_type, spec), -EPROTOTYPE);
+	refuse_port(&probe_type, spec, "is no unix socket");
 	close(fd);
 }
 
@@ -455,6 +466,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		sock_case(refuses_options_that_contradict),
 		sock_case(checks_what_it_would_open),
+		sock_case(takes_unix_sockets_only),
 		sock_case(says_who_connected),
 		sock_case(every_beginning_has_its_end),
 		sock_case(closing_ends_the_connection_once),

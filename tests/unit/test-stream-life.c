@@ -154,7 +154,7 @@ static void checking_changes_nothing(void **state)
 	assert_int_equal(check_port(&stream_type, "stream,server=on,host=192.0.2.1,port=0"),
 			 -EADDRNOTAVAIL);
 	assert_int_equal(check_port(&stream_type, "stream,fd=99"), -EBADF);
-	assert_int_equal(check_port(&stream_type, "stream,fd=given"), 0);
+	assert_int_equal(check_port(&stream_type, "stream,fd=given"), -ENOENT);
 }
 
 /* --------------------------------------------------------------------- connecting */
@@ -416,6 +416,7 @@ static void passed_descriptor_is_used_by_its_name(void **state)
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	t.named_fd = pair[0];
+	assert_int_equal(check_port(&stream_type, "stream,fd=given"), 0);
 	start_port(&stream_type, "stream,addr.type=fd,addr.str=given");
 	put(pair[1]);
 	until(t.fake.cnt == 1);

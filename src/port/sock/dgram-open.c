@@ -151,7 +151,7 @@ static int open_group_sender(struct dgram_sockets *s, const struct sock_addr *lo
 static int open_multicast(struct dgram_sockets *s, const struct port_env *env,
 			  const struct dgram_conf *c, const char *object, struct vmtap_error *err)
 {
-	static const struct sock_want want = { SOCK_DGRAM, SOCK_BOUND };
+	static const struct sock_want want = { .type = SOCK_DGRAM, .role = SOCK_BOUND };
 	const struct sock_addr *local = c->local.cnt ? &c->local.addr[0] : NULL;
 	int ret;
 
@@ -167,7 +167,7 @@ static int open_multicast(struct dgram_sockets *s, const struct port_env *env,
 int dgram_sockets_open(struct dgram_sockets *s, const struct port_env *env,
 		       const struct dgram_conf *c, const char *object, struct vmtap_error *err)
 {
-	static const struct sock_want connected = { SOCK_DGRAM, SOCK_CONNECTED };
+	static const struct sock_want connected = { .type = SOCK_DGRAM, .role = SOCK_CONNECTED };
 	int ret;
 
 	memset(s, 0, sizeof(*s));

@@ -118,8 +118,8 @@ static struct port *dgram_open(const struct port_env *env, const char *name,
 
 static int dgram_check(const struct port_env *env, const struct conf *conf, struct vmtap_error *err)
 {
-	static const struct sock_want connected = { SOCK_DGRAM, SOCK_CONNECTED };
-	static const struct sock_want bound = { SOCK_DGRAM, SOCK_BOUND };
+	static const struct sock_want connected = { .type = SOCK_DGRAM, .role = SOCK_CONNECTED };
+	static const struct sock_want bound = { .type = SOCK_DGRAM, .role = SOCK_BOUND };
 	const char *object = conf_object(conf);
 	struct dgram_sockets sockets;
 	struct dgram_conf c;
@@ -128,7 +128,8 @@ static int dgram_check(const struct port_env *env, const struct conf *conf, stru
 	if (ret < 0)
 		return ret;
 	if (c.fd)
-		return sock_check_fd(c.fd, c.kind == DGRAM_FD ? &connected : &bound, object, err);
+		return sock_check_fd(env, c.fd, c.kind == DGRAM_FD ? &connected : &bound, object,
+				     err);
 	if (c.kind == DGRAM_UNIX)
 		return sockfile_check(&c.local.addr[0], object, err);
 	ret = dgram_sockets_open(&sockets, env, &c, object, err);

@@ -110,7 +110,7 @@ static int stream_check(const struct port_env *env, const struct conf *conf,
 	struct conn_conf c;
 	int ret = stream_conf_read(&c, conf, err);
 
-	return ret < 0 ? ret : conn_check(&c, conf_object(conf), err);
+	return ret < 0 ? ret : conn_check(env, &c, conf_object(conf), err);
 }
 
 const struct port_type stream_type = {

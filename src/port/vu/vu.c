@@ -552,7 +552,7 @@ static int vu_check_conf(const struct port_env *env, const struct conf *conf,
 	struct vu_conf c;
 	int ret = vu_conf_read(&c, conf, err);
 
-	return ret < 0 ? ret : conn_check(&c.conn, conf_object(conf), err);
+	return ret < 0 ? ret : conn_check(env, &c.conn, conf_object(conf), err);
 }
 
 const struct port_type vu_type = {
