@@ -11,6 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${BUILD:-build-fuzz}
 seconds=${FUZZ_SECONDS:-600}
+jobs=${FUZZ_JOBS:-1}
 
 usage() {
 	cat <<-EOF
@@ -19,6 +20,7 @@ usage() {
 		Runs the fuzzers tests/fuzz/fuzz-NAME.c, all of them by default.
 
 		  FUZZ_SECONDS  how long each may run (default 600)
+		  FUZZ_JOBS     how many run at once (default 1; more show no progress)
 		  BUILD         build directory (default build-fuzz)
 
 		Exit status: 0 nothing was found, 1 a target crashed, hung or leaked, 2 wrong usage,
@@ -62,7 +64,7 @@ names_of_targets() {
 
 # One line that follows libFuzzer's pulse; on a terminal only.
 show_progress() {
-	if [ ! -t 1 ]; then
+	if [ ! -t 1 ] || [ "$jobs" -gt 1 ]; then
 		cat >/dev/null
 		return
 	fi
@@ -123,6 +125,10 @@ if ! [[ $seconds =~ ^[1-9][0-9]*$ ]]; then
 	echo "fuzz.sh: FUZZ_SECONDS=$seconds is not a number of seconds above 0" >&2
 	exit 2
 fi
+if ! [[ $jobs =~ ^[1-9][0-9]*$ ]]; then
+	echo "fuzz.sh: FUZZ_JOBS=$jobs is not a number above 0" >&2
+	exit 2
+fi
 need_tools
 build_targets
 [ $# -gt 0 ] || mapfile -t names < <(names_of_targets)
@@ -133,6 +139,12 @@ for name in "${names[@]}"; do
 		echo "fuzz.sh: there is no target $name; there are: $(names_of_targets | xargs)" >&2
 		exit 2
 	fi
-	run_target "$name" || failed=1
+	if [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; then
+		wait -n || failed=1
+	fi
+	run_target "$name" &
+done
+while [ "$(jobs -p | wc -l)" -gt 0 ]; do
+	wait -n || failed=1
 done
 exit "$failed"

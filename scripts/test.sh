@@ -5,7 +5,8 @@
 #
 # Every suite adds "PASSED FAILED SKIPPED" to a tally; the last line of the output is their sum.
 # The builds: gcc (what is shipped), clang (compiled, and its unit tests run), and gcc with
-# AddressSanitizer and UndefinedBehaviorSanitizer for the unit and network suites once more.
+# AddressSanitizer and UndefinedBehaviorSanitizer for the unit and network suites once more, and
+# with ThreadSanitizer for what has threads or several queues.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -24,7 +25,8 @@ usage() {
 		  net     real TAPs in own namespaces
 		  guest   a Linux guest in QEMU
 		  asan    unit and net under AddressSanitizer and UndefinedBehaviorSanitizer
-		  fuzz    every fuzzer for FUZZ_SECONDS (default 10)
+		  tsan    what runs in several threads, and all that has several queues, under ThreadSanitizer
+		  fuzz    every fuzzer for FUZZ_SECONDS (default 10; 60 what a guest can reach)
 		  matrix  guests in every combination of virtio-net features: hours, and not a part of
 		          all; MATRIX_EVERY=N takes one combination in N
 
@@ -71,23 +73,24 @@ build() {
 	}
 }
 
-# unit FOLDER NAME: cmocka's claims, counted one by one
+# unit FOLDER NAME [TEST...]: cmocka's claims, counted one by one
 unit() {
 	say "unit tests, $2"
-	meson test -C "$1" --no-rebuild --suite unit >"$logs/unit" 2>&1 || true
+	meson test -C "$1" --no-rebuild --suite unit "${@:3}" >"$logs/unit" 2>&1 || true
 	read -r p f s < <($py tests/lib/tally.py meson "$1/meson-logs/testlog.json")
 	[ "$f" = 0 ] || cat "$1/meson-logs/testlog.txt"
 	echo "$p passed, $f failed, $s skipped"
 	count "unit, $2" "$p" "$f" "$s"
 }
 
-# suite FOLDER NAME [VAR=VALUE...]: pytest
+# suite FOLDERS NAME [VAR=VALUE...]: pytest
 suite() {
-	local dir=$1 name=$2
+	local dirs=$1 name=$2
 	shift 2
 	say "$name"
+	# shellcheck disable=SC2086
 	env "$@" $py -m pytest -q -rfEs -p no:cacheprovider --durations=5 \
-		--junitxml="$logs/junit.xml" "$dir" || true
+		--junitxml="$logs/junit.xml" $dirs || true
 	read -r p f s < <($py tests/lib/tally.py junit "$logs/junit.xml")
 	rm -f "$logs/junit.xml"
 	count "$name" "$p" "$f" "$s"
@@ -111,6 +114,25 @@ asan() {
 	unset ASAN_OPTIONS UBSAN_OPTIONS
 }
 
+tsan() {
+	build build-tsan -Db_sanitize=thread -Dbuildtype=debugoptimized
+	export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
+	unit build-tsan "thread sanitizer" vring-threads guard mem dirty
+	suite "tests/net/test_multiqueue.py tests/net/test_vhost_user.py" "several queues under the thread sanitizer" \
+		VMTAP_BUILD="$PWD/build-tsan" VMTAP="$PWD/build-tsan/vmtap"
+	unset TSAN_OPTIONS
+}
+
+# What a guest or a front end can reach runs for longer.
+fuzz() {
+	local deep="mem vring-packed vring-split vu-ctrl vu-port vu-session"
+
+	check "fuzzers" env FUZZ_SECONDS="${FUZZ_SECONDS:-10}" FUZZ_JOBS=2 scripts/fuzz.sh
+	# shellcheck disable=SC2086
+	check "fuzzers of what a guest can reach" \
+		env FUZZ_SECONDS="${FUZZ_SECONDS:-60}" FUZZ_JOBS=2 scripts/fuzz.sh $deep
+}
+
 matrix() {
 	say "guests in every combination"
 	$py tests/guest/matrix.py --tally "$logs/matrix" || true
@@ -130,7 +152,8 @@ run() {
 	guest) suite tests/guest "guest tests" ;;
 	asan) asan ;;
 	matrix) matrix ;;
-	fuzz) check "fuzzers" env FUZZ_SECONDS="${FUZZ_SECONDS:-10}" scripts/fuzz.sh ;;
+	tsan) tsan ;;
+	fuzz) fuzz ;;
 	esac
 }
 
@@ -138,8 +161,8 @@ suites=()
 for arg; do
 	case $arg in
 	-h | --help) usage && exit 0 ;;
-	all) suites+=(lint unit net guest asan fuzz) ;;
-	lint | unit | net | guest | asan | fuzz | matrix) suites+=("$arg") ;;
+	all) suites+=(lint unit net guest asan tsan fuzz) ;;
+	lint | unit | net | guest | asan | tsan | fuzz | matrix) suites+=("$arg") ;;
 	*)
 		usage >&2
 		exit 2
