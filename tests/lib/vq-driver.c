@@ -348,6 +348,21 @@ static void step(struct vq *q, unsigned desc_cnt)
 	q->last_used = (uint16_t)((q->last_used + desc_cnt) % q->size);
 }
 
+uint16_t vq_place(const struct vq *q, bool *wrap)
+{
+	struct vq ahead = *q; /* with the same slots, which nobody changes */
+
+	for (unsigned left = q->out_cnt; left && (ahead.batch_cnt || look(&ahead)); left--) {
+		uint16_t id = q->in_order ? q->slots[ahead.first_out].order : ahead.batch_id;
+
+		ahead.batch_cnt--;
+		ahead.first_out = (uint16_t)((ahead.first_out + 1u) % q->size);
+		step(&ahead, q->slots[id].cnt);
+	}
+	*wrap = ahead.used_wrap;
+	return ahead.last_used;
+}
+
 static void give_back(struct vq *q, uint16_t id)
 {
 	struct vq_slot *s = &q->slots[id];

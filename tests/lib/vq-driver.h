@@ -63,6 +63,8 @@ bool vq_needs_kick(struct vq *q);
 bool vq_get(struct vq *q, uint64_t *opaque, uint32_t *len);
 /** vq_has_used() - Would vq_get() find one? */
 bool vq_has_used(const struct vq *q);
+/** vq_place() - Where the device is: last_used and used_wrap after vq_get() of all that is used now. */
+uint16_t vq_place(const struct vq *q, bool *wrap);
 /** vq_want_calls() - Ask the device for calls, or forgo them. Return: with @on, there is used now. */
 bool vq_want_calls(struct vq *q, bool on);
 

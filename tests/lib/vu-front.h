@@ -259,7 +259,7 @@ bool vuf_queue_tell_addr(struct vuf *f, unsigned index, bool log);
 bool vuf_queue_enable(struct vuf *f, unsigned index, bool on);
 /** vuf_queue_stop() - VHOST_USER_GET_VRING_BASE; the base must be where the driver finds the ring. */
 bool vuf_queue_stop(struct vuf *f, unsigned index, uint32_t *base);
-/** vuf_queue_base() - Where the device would go on, with all that is used taken. */
+/** vuf_queue_base() - Where the device would go on, by what it has used. */
 uint32_t vuf_queue_base(const struct vuf_queue *vq);
 /** vuf_queue_move() - Take other memory for the buffers that are not in flight. */
 bool vuf_queue_move(struct vuf *f, struct vuf_queue *vq);

@@ -173,12 +173,12 @@ void vuf_queues_free(struct vuf *f)
 
 uint32_t vuf_queue_base(const struct vuf_queue *vq)
 {
-	const struct vq *q = &vq->q;
-	uint32_t at = q->last_used;
+	bool wrap;
+	uint32_t at = vq_place(&vq->q, &wrap);
 
-	if (!q->packed)
+	if (!vq->q.packed)
 		return at;
-	at |= (uint32_t)q->used_wrap << 15;
+	at |= (uint32_t)wrap << 15;
 	return at | at << 16;
 }
 

@@ -45,9 +45,9 @@ GET_SLOTS, ADD_MEM, REM_MEM, SET_STATUS, GET_STATUS = range(36, 41)
 
 # what it can do with a ring; the second half only with split ones
 BREAKAGES = ("address-outside", "address-wraps", "length-outside", "read-after-write",
-             "table-outside", "table-empty", "table-odd", "table-in-table", "table-too-long")
+             "table-outside", "table-empty", "table-odd", "table-too-long", "zero-length")
 SPLIT_BREAKAGES = ("loop", "self-loop", "head-outside", "next-outside", "table-loop",
-                   "table-next-outside", "index-ahead")
+                   "table-in-table", "table-next-outside", "index-ahead")
 
 Frame = collections.namedtuple("Frame", "data hdr chains")
 Hdr = collections.namedtuple("Hdr", "flags gso_type hdr_len gso_size csum_start csum_offset buffers")
@@ -158,11 +158,14 @@ class Front:
         """A region behind the others. Returns its number."""
         return self.do("mem %d offset=%d sealed=%d" % (size, offset, sealed))["region"]
 
-    def again(self, path):
-        """Connect, and go on with memory and rings as they are."""
-        self.do("connect %s" % path)
+    def again(self, path, inflight=False):
+        """Connect (@path None: that is done), and go on with memory and rings as they are."""
+        if path:
+            self.do("connect %s" % path)
         self.negotiate()
         self.do("share")
+        if inflight:
+            self.do("inflight-set")
         if self.protocol & P_STATUS:
             self.status(0x0f)
         queues = 2 * self.told["pairs"]

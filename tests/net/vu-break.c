@@ -45,10 +45,11 @@ static const struct breakage {
 	{ "table-outside", PLAIN, 3, 1, 0, 0, { { 1ull << 40, 64, F_INDIRECT, 0 } } },
 	{ "table-empty", PLAIN, 3, 1, 0, 0, { { 2, 0, F_INDIRECT, 0 } } },
 	{ "table-odd", PLAIN, 3, 1, 0, 0, { { 2, 24, F_INDIRECT, 0 } } },
-	{ "table-in-table", TABLE, 3, 1, 0, 0, { { 2, 16, F_INDIRECT, 0 } } },
+	{ "table-in-table", TABLE, 1, 1, 0, 0, { { 2, 16, F_INDIRECT, 0 } } },
 	{ "table-loop", TABLE, 1, 2, 0, 0, { { 1, 64, F_NEXT, 1 }, { 1, 64, F_NEXT, 0 } } },
 	{ "table-next-outside", TABLE, 1, 1, 0, 0, { { 1, 64, F_NEXT, 1000 } } },
 	{ "table-too-long", TABLE, 3, 1, 1u << 20, 0, { { 1, 64, F_NEXT, 1 } } },
+	{ "zero-length", PLAIN, 3, 1, 0, 0, { { 1, 0, 0, 0 } } },
 	{ "index-ahead", AHEAD, 1, 0, 0, 0, { { 0 } } },
 };
 

@@ -18,7 +18,7 @@
 
 static uint32_t size_of(const struct flood *d, uint32_t number)
 {
-	return d->min + number * 37 % (d->max - d->min + 1);
+	return d->min + number * 7919 % (d->max - d->min + 1);
 }
 
 static void make(uint8_t *frame, uint32_t number, uint32_t size)

@@ -233,10 +233,16 @@ static bool cmd_features(void)
 	return vuf_set_features(&f, key_number("log", 0));
 }
 
+/* mem SIZE [offset=N] [sealed=1] [gpa=N]: @gpa is what the back end will be told */
 static bool cmd_mem(void)
 {
+	struct vuf_region *r = &f.regions[f.region_cnt];
+
 	say(",\"region\":%u", f.region_cnt);
-	return vuf_mem_make(&f, number(1), key_number("offset", 0), key_number("sealed", 0));
+	if (!vuf_mem_make(&f, number(1), key_number("offset", 0), key_number("sealed", 0)))
+		return false;
+	r->gpa = key_number("gpa", r->gpa);
+	return true;
 }
 
 static bool cmd_share(void)
@@ -303,9 +309,6 @@ static bool cmd_stop(void)
 
 	if (!vuf_queue_stop(&f, vq->index, &base))
 		return false;
-	/* what the device had used by then is taken, and with that we are where it is */
-	if (vq->index & 1)
-		vuf_reap(&f, vq);
 	say(",\"base\":%u,\"driver\":%u", base, vuf_queue_base(vq));
 	return true;
 }
