@@ -444,8 +444,10 @@ def test_mtu_that_the_front_end_sets(lab):
         lab.exchange(vm, 20)
 
 
-def test_control_queue(ns, folder):
-    with Lab(ns, folder, port=",mac=02:00:00:00:00:77") as lab, \
+@pytest.mark.parametrize("more", ["", ",queues=2"])
+def test_control_queue(ns, folder, more):
+    """Behind the first pair for a front end that knows of no other."""
+    with Lab(ns, folder, port=",mac=02:00:00:00:00:77" + more) as lab, \
             front(lab, how={"ctrl": True}, want=MODERN | MRG | vu.CTRL_VQ | vu.CTRL_RX) as vm:
         assert vm.features & vu.CTRL_VQ
         assert vm.do("ctrl 2 000001")["ack"] == 0  # promiscuous

@@ -7,8 +7,8 @@
  *   A session changes the device, and tells the port through struct
  *   vu_dev_ops. Rings run from the moment when they have memory, addresses, a base
  *   and a kick message, until GET_VRING_BASE, a reset, or the end of the
- *   session. Queue 2i receives (host to guest), 2i+1 transmits, and the last, when
- *   VIRTIO_NET_F_CTRL_VQ was acknowledged, is the control queue.
+ *   session. Queue 2i receives (host to guest), 2i+1 transmits; for the control queue see
+ *   vu_dev_is_ctrl().
  *
  * Threads
  *   The port's loop.
@@ -16,12 +16,15 @@
 #ifndef PORT_VU_DEV_H
 #define PORT_VU_DEV_H
 
+#include <linux/virtio_net.h>
+
 #include "virtio/inflight.h"
 #include "virtio/mem.h"
 #include "virtio/vring.h"
 #include "vmtap/vmtap.h"
 
-#define VU_PAIRS_MAX 128
+/** A queue's index has eight bits in the messages about its descriptors. */
+#define VU_PAIRS_MAX 127
 #define VU_QUEUES_MAX (2 * VU_PAIRS_MAX + 1)
 /** As much of struct virtio_net_config (linux/virtio_net.h) as a front end may read. */
 #define VU_CONFIG_SIZE 24
@@ -109,10 +112,12 @@ static inline bool vu_dev_has(const struct vu_dev *dev, unsigned feature)
 	return dev->features >> feature & 1;
 }
 
-/** vu_dev_is_ctrl() - Is there a control queue, and is it @index? */
+/** vu_dev_is_ctrl() - Is there a control queue, and is it @index? It comes behind all pairs that there
+ *  are when the front end knows of several, else behind the first (virtio 1.2, 5.1.2). */
 static inline bool vu_dev_is_ctrl(const struct vu_dev *dev, unsigned index)
 {
-	return index + 1 == dev->queue_cnt && (dev->queue_cnt & 1);
+	return vu_dev_has(dev, VIRTIO_NET_F_CTRL_VQ) &&
+	       index == (vu_dev_has(dev, VIRTIO_NET_F_MQ) ? 2 * dev->pairs : 2);
 }
 
 #endif

@@ -115,7 +115,8 @@ static bool takes_frames(const struct vu *v, unsigned pair)
 {
 	const struct vu_queue *q = &v->dev.queues[2 * pair];
 
-	return v->io[2 * pair].runs && q->enabled && !vring_error(q->ring) && pair < v->ctrl.pairs;
+	return v->io[2 * pair].runs && is_rx(v, 2 * pair) && q->enabled && !vring_error(q->ring) &&
+	       pair < v->ctrl.pairs;
 }
 
 /* Which receive rings take frames? Without any, the port waits and frames for it are dropped. */
