@@ -48,6 +48,8 @@ const struct vring_view *vring_view_of(struct vring *r, uint64_t gpa)
 
 /* buffers */
 
+static const char mixed[] = "a readable buffer follows a writable one";
+
 static enum vring_fit add_piece(struct vring_build *b, uint64_t gpa, void *host, uint64_t len,
 				bool write)
 {
@@ -93,7 +95,7 @@ static enum vring_fit add_buffer(struct vring_build *b, uint64_t addr, uint32_t 
 	if (unlikely(!len))
 		return vring_build_bad(b, "a buffer has no bytes");
 	if (unlikely(!write && b->in_cnt))
-		return vring_build_bad(b, "a readable buffer follows a writable one");
+		return vring_build_bad(b, mixed);
 	*sum += len;
 	if (unlikely(*sum > UINT32_MAX))
 		return vring_build_bad(b, "a chain has more than 4 GiB");
@@ -149,7 +151,8 @@ static bool read_table(struct vring *r, uint64_t table, uint32_t index, struct v
 
 /* Split: linked like the ring's own descriptors. Packed: all of the table, in sequence, and of the
  * flags only "writable" means anything. */
-static enum vring_fit add_table(struct vring_build *b, uint64_t table, uint32_t cnt)
+static enum vring_fit add_entries(struct vring_build *b, uint64_t table, uint32_t cnt,
+				  uint16_t writable)
 {
 	const bool packed = b->r->packed;
 	struct vring_desc_copy d;
@@ -162,7 +165,7 @@ static enum vring_fit add_table(struct vring_build *b, uint64_t table, uint32_t 
 			return vring_build_bad(b, "an indirect table is outside of the memory");
 		if (!packed && d.flags & VRING_DESC_F_INDIRECT)
 			return vring_build_bad(b, "an indirect table is in an indirect table");
-		fit = add_buffer(b, d.addr, d.len, d.flags & VRING_DESC_F_WRITE);
+		fit = add_buffer(b, d.addr, d.len, d.flags & writable);
 		if (fit != VRING_FITS)
 			return fit;
 		if (packed ? i + 1 == cnt : !(d.flags & VRING_DESC_F_NEXT))
@@ -171,6 +174,20 @@ static enum vring_fit add_table(struct vring_build *b, uint64_t table, uint32_t 
 		if (i >= cnt)
 			return vring_build_bad(b, "a link leads out of an indirect table");
 	}
+}
+
+/* DPDK's driver marks the header of a frame that it sends as writable, in a packed table (as of 24.11),
+ * and the entry that has the slot's number as well (22.11). So a table that mixes the two is for
+ * reading; writable buffers in front of readable ones mean nothing else. */
+static enum vring_fit add_table(struct vring_build *b, uint64_t table, uint32_t cnt)
+{
+	const struct vring_build before = *b;
+	enum vring_fit fit = add_entries(b, table, cnt, VRING_DESC_F_WRITE);
+
+	if (likely(fit != VRING_BAD) || b->why != mixed || !b->r->packed || before.in_cnt)
+		return fit;
+	*b = before;
+	return add_entries(b, table, cnt, 0);
 }
 
 enum vring_fit vring_build_add(struct vring_build *b, const struct vring_desc_copy *d)

@@ -246,12 +246,43 @@ static void refuses_tables_that_cannot_be(void **state)
 	REFUSE("outside", { GUEST_SIZE, 16, INDIRECT });
 	REFUSE("outside", { GUEST_SIZE - 8, 16, INDIRECT });
 	REFUSE("wrap", { UINT64_MAX - 7, 16, INDIRECT });
-	TABLE({ BUFS, 8, WRITE | NEXT, 1 }, { BUFS, 8, 0, 0 });
-	REFUSE("readable", { TABLES, 32, INDIRECT });
 	TABLE({ BUFS, 0, 0, 0 });
 	REFUSE("no bytes", { TABLES, 16, INDIRECT });
 	TABLE({ GUEST_SIZE, 8, 0, 0 });
 	REFUSE("outside", { TABLES, 16, INDIRECT });
+}
+
+static void refuses_readable_behind_writable_in_a_split_table(void **state)
+{
+	format(state);
+	TABLE({ BUFS, 8, WRITE | NEXT, 1 }, { BUFS, 8, 0, 0 });
+	REFUSE("readable", { TABLES, 32, INDIRECT });
+	TABLE({ BUFS, 8, NEXT, 1 }, { BUFS, 8, WRITE | NEXT, 2 }, { BUFS, 8, 0, 0 });
+	REFUSE("readable", { TABLES, 48, INDIRECT });
+}
+
+/* As DPDK's driver makes them. */
+static void reads_what_a_packed_table_for_reading_calls_writable(void **state)
+{
+	struct vring_chain c;
+
+	format(state);
+	TABLE({ BUFS, 12, WRITE, 0 }, { BUFS + 100, 60, 0, 0 }, { BUFS + 200, 8, 0, 0 });
+	offer((const struct desc[]) { { TABLES, 48, INDIRECT, 0 } }, 1);
+	expect_chain(&c, 3, 0);
+	expect_piece(&c, 0, BUFS, 12);
+	expect_piece(&c, 1, BUFS + 100, 60);
+	assert_int_equal(c.out_len, 80);
+	TABLE({ BUFS, 12, WRITE, 0 }, { BUFS + 100, 60, 0, 0 }, { BUFS + 200, 8, WRITE, 0 });
+	offer((const struct desc[]) { { TABLES, 48, INDIRECT, 0 } }, 1);
+	expect_chain(&c, 3, 0);
+	REFUSE("readable", { BUFS, 8, WRITE | NEXT, 1 }, { TABLES, 48, INDIRECT });
+	TABLE({ BUFS, 12, WRITE, 0 }, { BUFS + 100, 60, WRITE, 0 });
+	offer((const struct desc[]) { { TABLES, 32, INDIRECT, 0 } }, 1);
+	expect_chain(&c, 0, 2);
+	TABLE({ BUFS, 12, WRITE, 0 });
+	offer((const struct desc[]) { { TABLES, 16, INDIRECT, 0 } }, 1);
+	expect_chain(&c, 0, 1);
 }
 
 static void refuses_links_out_of_a_split_table(void **state)
@@ -542,6 +573,8 @@ static const struct CMUnitTest tests[] = {
 	CASE(refuses_more_descriptors_than_the_ring_has, packed),
 	BOTH(ends_chains_at_their_limit),
 	BOTH(refuses_tables_that_cannot_be),
+	CASE(refuses_readable_behind_writable_in_a_split_table, split),
+	CASE(reads_what_a_packed_table_for_reading_calls_writable, packed),
 	CASE(refuses_links_out_of_a_split_table, split),
 	CASE(refuses_packed_tables_that_are_too_long, packed),
 	BOTH(refuses_tables_that_were_not_negotiated),
