@@ -9,9 +9,14 @@
 #include "net/offload.h"
 #include "net/sendq.h"
 
+/** One frame can become thousands of segments, and a burst has 64. After so many, the other ports of
+ *  the loop get their turn. */
+#define CUT_MAX 512
+
 /**
  * struct way - One direction
  * @rest: segments of a frame, which @to did not take yet
+ * @cut:  segments that were made since the offer began
  * @held: @from waits for its resume
  * @busy: frames are being handed over right now
  */
@@ -20,13 +25,14 @@ struct way {
 	struct port *from, *to;
 	struct sendq rest;
 	struct offload_out out; /* emits segments to @to */
+	unsigned cut;
 	bool held, busy;
 };
 
 struct link {
 	struct junction junction;
 	struct loop *loop;
-	struct loop_task retry; /* for offers that were held because of re-entrance */
+	struct loop_task retry; /* for offers that were held without @to being blocked */
 	struct way ways[2];
 	void *scratch;
 	bool closed;
@@ -48,6 +54,7 @@ static int emit(struct offload_out *out, const struct vmtap_frame *frame)
 {
 	struct way *w = container_of(out, struct way, out);
 
+	w->cut++;
 	if (!w->rest.cnt && port_send(w->to, frame, 1))
 		return 0;
 	if (sendq_push(&w->rest, frame, frame->len, NULL, NULL) < 0)
@@ -76,7 +83,8 @@ static unsigned hand_over(struct way *w, const struct vmtap_frame *frames, unsig
 {
 	unsigned done = 0;
 
-	while (done < cnt && !w->link->closed && !w->rest.cnt) {
+	w->cut = 0;
+	while (done < cnt && !w->link->closed && !w->rest.cnt && w->cut < CUT_MAX) {
 		unsigned run = ready_run(w->to, frames + done, cnt - done);
 
 		if (run) {
@@ -91,6 +99,8 @@ static unsigned hand_over(struct way *w, const struct vmtap_frame *frames, unsig
 			port_drop_rx(w->from, VMTAP_DROP_BAD_HEADER, 1);
 		done++;
 	}
+	if (done < cnt && w->cut >= CUT_MAX && !w->link->closed)
+		loop_task_add(w->link->loop, &w->link->retry);
 	return done;
 }
 

@@ -278,16 +278,17 @@ static void each_side_is_told_what_the_other_accepts(void **state)
 	assert_int_equal(r->b->offload, 0);
 }
 
-/* A TCP frame of 3000 bytes of payload, to be segmented by 1000. */
-static void offer_gso(struct fake *f)
+/* @cnt TCP frames of 3000 bytes of payload each, to be segmented by @size. Return: frames taken. */
+static unsigned offer_tcp(struct fake *f, unsigned cnt, uint16_t size)
 {
+	struct vmtap_frame frames[VMTAP_BURST_MAX];
 	static unsigned char bytes[14 + 20 + 20 + 3000];
 	struct iovec iov = { .iov_base = bytes, .iov_len = sizeof(bytes) };
 	struct vmtap_frame frame = {
 		.hdr = { .flags = VMTAP_HDR_NEEDS_CSUM,
 			 .gso_type = VMTAP_GSO_TCPV4,
 			 .hdr_len = 54,
-			 .gso_size = 1000,
+			 .gso_size = size,
 			 .csum_start = 34,
 			 .csum_offset = 16 },
 		.len = sizeof(bytes),
@@ -301,7 +302,14 @@ static void offer_gso(struct fake *f)
 	};
 
 	memcpy(bytes, head, sizeof(head));
-	assert_int_equal(port_offer(&f->port, &frame, 1), 1);
+	for (unsigned i = 0; i < cnt; i++)
+		frames[i] = frame;
+	return port_offer(&f->port, frames, cnt);
+}
+
+static void offer_gso(struct fake *f)
+{
+	assert_int_equal(offer_tcp(f, 1, 1000), 1);
 }
 
 static void what_the_receiver_lacks_is_finished_in_software(void **state)
@@ -350,6 +358,22 @@ static void segments_that_do_not_fit_wait_in_order(void **state)
 	assert_int_equal(r->b->tags[3], 77);
 }
 
+static void segmenting_gives_others_their_turn(void **state)
+{
+	struct rig *r = *state;
+	unsigned taken, turns = 0, resumed = 0;
+
+	taken = offer_tcp(r->a, 64, 10); /* 300 segments a frame */
+	assert_in_range(taken, 1, 8);
+	while (taken < 64 && turns++ < 64) {
+		loop_dispatch(r->loop, 0);
+		assert_int_equal(r->a->resumed, ++resumed);
+		taken += offer_tcp(r->a, 64 - taken, 10);
+	}
+	assert_int_equal(taken, 64);
+	assert_int_equal(r->b->got, 64 * 300);
+}
+
 static void a_header_that_lies_is_dropped_and_counted(void **state)
 {
 	struct rig *r = *state;
@@ -392,6 +416,7 @@ int main(void)
 		LINKED(what_the_receiver_lacks_is_finished_in_software),
 		LINKED(what_the_receiver_has_passes_untouched),
 		LINKED(segments_that_do_not_fit_wait_in_order),
+		LINKED(segmenting_gives_others_their_turn),
 		LINKED(a_header_that_lies_is_dropped_and_counted),
 	};
 
