@@ -3,7 +3,8 @@
  * A driver and a device in a thread each, that sleep when they have nothing to do.
  *
  * Both ask for a wake-up, look once more, and wait without a time limit: a wake-up that is lost
- * leaves both asleep. A watchdog ends that, and fails.
+ * leaves both asleep. A watchdog ends that, and fails. Both dawdle for a while that differs each time
+ * before they tell or ask, so that the one meets the other at every step.
  */
 #include "vring-test.h"
 
@@ -24,6 +25,13 @@ static struct run run;
 static uint64_t stamp(uint64_t n)
 {
 	return n * 0x9e3779b97f4a7c15ull;
+}
+
+static void dawdle(unsigned *seed)
+{
+	*seed = *seed * 1664525 + 1013904223;
+	for (volatile unsigned i = *seed >> 22 << (*seed >> 16) % 5; i > 0; i--)
+		;
 }
 
 static void wait_for(int fd)
@@ -52,6 +60,7 @@ static void use(const struct vring_chain *c, unsigned n)
 /* Every third burst is used in part, and the rest given back. */
 static unsigned serve_burst(unsigned n)
 {
+	static unsigned seed = 1;
 	struct vring_chain c[VRING_BURST_MAX];
 	unsigned cnt = vring_pop(t.ring, c, VRING_BURST_MAX);
 	unsigned take = n % 3 ? cnt : (cnt + 1) / 2;
@@ -61,6 +70,7 @@ static unsigned serve_burst(unsigned n)
 		vring_push(t.ring, &c[i], 8);
 	}
 	vring_unpop(t.ring, cnt - take);
+	dawdle(&seed);
 	vring_publish(t.ring);
 	return take;
 }
@@ -113,18 +123,20 @@ static unsigned take_used(unsigned got)
 static void drive(void)
 {
 	const uint64_t one = 1;
-	unsigned added = 0, got = 0;
+	unsigned added = 0, got = 0, seed = 2;
 
 	while (got < CHAINS) {
 		unsigned burst = 1 + added % 11, before = got;
 
 		while (burst-- && added < CHAINS && add_stamped(added))
 			added++;
+		dawdle(&seed);
 		if (vq_needs_kick(&t.q))
 			assert_int_equal(write(run.kick, &one, sizeof(one)), sizeof(one));
 		got = take_used(got);
 		if (got != before || (added < CHAINS && t.q.free_cnt >= 2))
 			continue;
+		dawdle(&seed);
 		if (!vq_want_calls(&t.q, true))
 			wait_for(t.call);
 		vq_want_calls(&t.q, false);

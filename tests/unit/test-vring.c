@@ -125,6 +125,21 @@ static void takes_back_what_was_not_used(void **state)
 	}
 }
 
+static void takes_pieces_back_with_the_chain(void **state)
+{
+	struct vring_chain c[2];
+
+	begin(4, *state);
+	add(0, 64, true);
+	add(1, 64, true);
+	assert_int_equal(vring_pop(t.ring, &c[0], 1), 1);
+	for (unsigned i = 0; i < 2 * VRING_IOV_MAX; i++) {
+		assert_int_equal(vring_pop(t.ring, &c[1], 1), 1);
+		vring_unpop(t.ring, 1);
+	}
+	expect_piece(c[0].iov, buf_gpa(0), 64);
+}
+
 static void may_change_its_scatter_lists(void **state)
 {
 	struct vring_chain c[2];
@@ -443,6 +458,9 @@ static void logs_what_was_written_and_nothing_else(void **state)
 					    BUFS + 8 * PAGE },
 			     (unsigned[]) { 0, 1, 2, 4 }[turn]);
 	}
+	vq_add(&t.q, bufs + 3, 1, 0, 8);
+	serve(1);
+	expect_pages(log, (uint64_t[]) { BUFS + 11 * PAGE }, 1);
 	vring_set_log(t.ring, true, t.q.used_gpa);
 	vq_add(&t.q, bufs, 1, 0, 9);
 	serve(0);
@@ -454,12 +472,27 @@ static void logs_what_was_written_and_nothing_else(void **state)
 	munmap(log, LOG_BYTES);
 }
 
-/* A ring of many pages: the entries of a batch that goes around the end. */
+#define BATCH 1500u
+
+/* Many bursts, shown at once. */
+static void serve_batch(void)
+{
+	static struct vring_chain c[VRING_BURST_MAX];
+
+	for (unsigned done = 0, n; done < BATCH; done += n) {
+		n = vring_pop(t.ring, c, BATCH - done < 64 ? BATCH - done : 64);
+		assert_true(n > 0);
+		for (unsigned i = 0; i < n; i++)
+			vring_push(t.ring, &c[i], 0);
+	}
+	vring_publish(t.ring);
+}
+
+/* A ring of many pages; the entries of a batch go around its end. */
 static void logs_the_pages_of_a_batch(void **state)
 {
 	const struct kind *k = *state;
 	const unsigned size = 2048;
-	struct vring_chain c[4];
 	uint8_t *log;
 	uint64_t ring;
 
@@ -472,17 +505,20 @@ static void logs_the_pages_of_a_batch(void **state)
 	log = log_open();
 	mem_log_on(t.mem, true);
 	vring_set_log(t.ring, true, t.q.used_gpa);
-	for (unsigned i = 0; i < 4; i++)
+	for (unsigned i = 0; i < BATCH; i++)
 		add(i, 64, true);
-	assert_int_equal(vring_pop(t.ring, c, 4), 4);
-	for (unsigned i = 0; i < 4; i++)
-		vring_push(t.ring, &c[i], 0);
-	vring_publish(t.ring);
+	serve_batch();
 	ring = ring_page(k);
 	if (k->packed)
-		expect_pages(log, (uint64_t[]) { ring, ring + 16 * size - 1 }, 2);
+		expect_pages(log,
+			     (uint64_t[]) { ring, ring + PAGE, ring + 2 * PAGE, ring + 3 * PAGE,
+					    ring + 4 * PAGE, ring + 5 * PAGE, ring + 7 * PAGE },
+			     7);
 	else
-		expect_pages(log, (uint64_t[]) { ring, ring + 8 * size - 1, ring + 8 * size }, 3);
+		expect_pages(log,
+			     (uint64_t[]) { ring, ring + PAGE, ring + 2 * PAGE, ring + 3 * PAGE,
+					    ring + 4 * PAGE },
+			     5);
 	vring_want_kicks(t.ring, true);
 	if (k->packed)
 		expect_pages(log, &t.q.used_gpa, 1);
@@ -497,6 +533,7 @@ static const struct CMUnitTest tests[] = {
 	ALL(carries_chains_around_rings_of_any_size),
 	BOTH(shows_a_batch_at_once),
 	BOTH(takes_back_what_was_not_used),
+	BOTH(takes_pieces_back_with_the_chain),
 	BOTH(may_change_its_scatter_lists),
 	CASE(refuses_sizes_that_cannot_be, split),
 	CASE(wants_every_part_in_memory_and_aligned, split),
