@@ -274,6 +274,18 @@ static void impossible_mtu_ends_a_session_that_does_not_ask(void **state)
 	assert_int_equal(peer_set_u64(p, VHOST_USER_NET_SET_MTU, 9001), -EINVAL);
 }
 
+/* Whoever asks for the number of queues then takes it for queues or for pairs. */
+static void one_pair_does_without_the_number_of_queues(void **state)
+{
+	struct peer *p = *state;
+
+	assert_true(peer_get_u64(p, VHOST_USER_GET_PROTOCOL_FEATURES) & PEER_P(MQ));
+	p->dev.pairs = 1;
+	assert_false(peer_get_u64(p, VHOST_USER_GET_PROTOCOL_FEATURES) & PEER_P(MQ));
+	assert_int_equal(peer_set_u64(p, VHOST_USER_SET_PROTOCOL_FEATURES, PEER_P(MQ)), -EINVAL);
+	p->dev.pairs = 2;
+}
+
 static void announces_the_mac_that_came(void **state)
 {
 	struct peer *p = *state;
@@ -426,6 +438,7 @@ int main(void)
 		PEER_CASE(status_is_kept_and_zero_resets),
 		PEER_CASE(asks_the_port_about_the_mtu),
 		PEER_CASE(impossible_mtu_ends_a_session_that_does_not_ask),
+		PEER_CASE(one_pair_does_without_the_number_of_queues),
 		PEER_CASE(announces_the_mac_that_came),
 		PEER_CASE(reads_the_configuration),
 		PEER_CASE(reading_beyond_the_configuration_gets_an_empty_reply),

@@ -21,11 +21,18 @@
 /*
  * Not among them, besides what no network device needs: INBAND_NOTIFICATIONS,
  * since QEMU acknowledges it and then does not know the messages; CROSS_ENDIAN,
- * since rings are read in the host's byte order.
+ * since rings are read in the host's byte order. MQ only where there are several pairs, for front ends do
+ * not agree on what GET_QUEUE_NUM counts: QEMU and DPDK take it for pairs, cloud-hypervisor for
+ * queues, of which one pair needs two. Without MQ it does not ask.
  */
-static const uint64_t protocol_offered =
-	P(MQ) | P(LOG_SHMFD) | P(RARP) | P(REPLY_ACK) | P(NET_MTU) | P(BACKEND_REQ) | P(CONFIG) |
-	P(INFLIGHT_SHMFD) | P(RESET_DEVICE) | P(CONFIGURE_MEM_SLOTS) | P(STATUS);
+static const uint64_t protocol_known = P(MQ) | P(LOG_SHMFD) | P(RARP) | P(REPLY_ACK) | P(NET_MTU) |
+				       P(BACKEND_REQ) | P(CONFIG) | P(INFLIGHT_SHMFD) |
+				       P(RESET_DEVICE) | P(CONFIGURE_MEM_SLOTS) | P(STATUS);
+
+static uint64_t protocol_offered(const struct vu_session *s)
+{
+	return s->dev->pairs > 1 ? protocol_known : protocol_known & ~P(MQ);
+}
 
 int vu_get_features(struct vu_session *s, struct vu_msg *m)
 {
@@ -67,12 +74,12 @@ int vu_get_protocol_features(struct vu_session *s, struct vu_msg *m)
 {
 	int ret = check_protocol(s);
 
-	return ret < 0 ? ret : vu_reply_u64(s, protocol_offered);
+	return ret < 0 ? ret : vu_reply_u64(s, protocol_offered(s));
 }
 
 int vu_set_protocol_features(struct vu_session *s, struct vu_msg *m)
 {
-	const uint64_t unknown = m->body.u64 & ~protocol_offered;
+	const uint64_t unknown = m->body.u64 & ~protocol_offered(s);
 	int ret = check_protocol(s);
 
 	if (ret < 0)
