@@ -70,6 +70,14 @@ static int recover(struct vring *r)
 	return 0;
 }
 
+/* Chains between where the used ring ends and the base are with a device that is gone, and nobody else
+ * will return them. (cloud-hypervisor restores a guest with what is available as the base.) */
+static void take_back(struct vring *r)
+{
+	if ((uint16_t)(r->avail_at - r->used_at) <= r->size)
+		r->avail_at = r->used_at;
+}
+
 int vring_split_start(struct vring *r)
 {
 	int ret = 0;
@@ -80,6 +88,8 @@ int vring_split_start(struct vring *r)
 	r->used_at = load16(&r->used->idx);
 	if (r->inflight)
 		ret = recover(r);
+	else
+		take_back(r);
 	r->avail_seen = r->avail_at;
 	r->push_at = r->used_at;
 	return ret;
