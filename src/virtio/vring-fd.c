@@ -4,9 +4,13 @@
  *
  * What the front end may do wrong
  *   Give a socket or a pipe and close the other end, to end us by SIGPIPE; give
- *   one that is full, to block us (whoever takes the descriptor makes it non-blocking).
+ *   one that is full, to block us. Whoever takes the descriptor makes it non-blocking, but that is
+ *   a property of what both of us have open, and the front end can undo it. So there has to be room
+ *   first. (It can fill it behind that look. For an eventfd there is no write that surely
+ *   does not block.)
  */
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -30,6 +34,14 @@ void vring_fd_set(struct vring_fd *f, int fd)
 		f->kind = VRING_FD_SOCKET;
 	else if (S_ISFIFO(st.st_mode))
 		f->kind = VRING_FD_PIPE;
+}
+
+/* Neither full nor broken. */
+static bool has_room(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
+
+	return poll(&p, 1, 0) == 1 && p.revents == POLLOUT;
 }
 
 /* A SIGPIPE that this write raises stays in this thread, and is taken away again. */
@@ -56,9 +68,11 @@ void vring_fd_raise(const struct vring_fd *f)
 		return;
 	if (f->kind == VRING_FD_SOCKET)
 		(void)send(f->fd, &one, sizeof(one), MSG_NOSIGNAL | MSG_DONTWAIT);
+	else if (!has_room(f->fd))
+		;
 	else if (f->kind == VRING_FD_PIPE)
 		write_pipe(f->fd);
-	else if (write(f->fd, &one, sizeof(one)) < 0)
-		errno = saved;
+	else
+		(void)!write(f->fd, &one, sizeof(one));
 	errno = saved;
 }

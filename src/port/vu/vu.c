@@ -23,9 +23,11 @@
 
 #include <errno.h>
 #include <linux/virtio_net.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -211,12 +213,28 @@ static void more_run(struct loop_task *t)
 	run_queue(io->vu, io->index);
 }
 
+/* Without waiting, also where somebody else took what was there, and where the front end made its
+ * descriptor, whose flags it shares, wait. */
+static ssize_t read_kick(int fd)
+{
+	uint64_t cnt;
+	const struct iovec iov = { .iov_base = &cnt, .iov_len = sizeof(cnt) };
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	ssize_t n = preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
+
+	if (n >= 0 || errno != EOPNOTSUPP)
+		return n;
+	if (poll(&p, 1, 0) == 1)
+		return read(fd, &cnt, sizeof(cnt));
+	errno = EAGAIN;
+	return -1;
+}
+
 /* Any descriptor that becomes readable will do; an eventfd is the usual one. */
 static void kick_ready(struct loop_watch *w, uint32_t events)
 {
 	struct vu_queue_io *io = container_of(w, struct vu_queue_io, kick);
-	uint64_t cnt;
-	ssize_t n = read(w->fd, &cnt, sizeof(cnt));
+	ssize_t n = read_kick(w->fd);
 
 	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
 		sock_say(&io->vu->port, &io->vu->infos, VMTAP_LOG_WARNING,
@@ -315,9 +333,14 @@ static void dev_enabled(struct vu_dev *dev, unsigned index)
 		loop_task_add(v->port.env->loop, &v->io[index].more);
 }
 
+/* A kick may have come on the descriptor before, and nobody will read it. */
 static void dev_kick_fd(struct vu_dev *dev, unsigned index, int fd)
 {
-	watch_kick(vu_of_dev(dev), index, fd);
+	struct vu *v = vu_of_dev(dev);
+
+	watch_kick(v, index, fd);
+	if (fd >= 0 && v->io[index].runs)
+		loop_task_add(v->port.env->loop, &v->io[index].more);
 }
 
 /* The network is to learn where the guest is: after a migration, or when it asks. */
