@@ -173,6 +173,9 @@ static struct vmtap_net_hdr header(const struct vu *v, const struct vmtap_frame 
 {
 	struct vmtap_net_hdr hdr = f->hdr;
 
+	if (!(v->port.accepts & VMTAP_OFFLOAD_CSUM))
+		hdr.flags =
+			0; /* virtio 1.2, 5.1.6.4.1; a TAP says so of each checksum that it has verified */
 	hdr.num_buffers = (uint16_t)used;
 	if (v->swap)
 		hdr_swap(&hdr);
@@ -281,6 +284,8 @@ unsigned vu_send(struct port *p, const struct vmtap_frame *frames, unsigned cnt)
 		else if (full)
 			break;
 	}
+	if (mem_is_lost(v->dev.mem))
+		vu_check(v, index);
 	if (done < cnt && !v->steer.cnt) {
 		port_drop_tx(p, VMTAP_DROP_PEER_GONE, frames + done, cnt - done);
 		done = cnt;

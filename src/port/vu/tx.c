@@ -168,7 +168,7 @@ void vu_tx_run(struct vu *v, unsigned index)
 		unsigned done = burst(v, index);
 
 		turn += done;
-		if (v->port.held)
+		if (v->port.held || !v->port.polling)
 			break;
 		if (!done && !vring_want_kicks(ring, true))
 			break;
