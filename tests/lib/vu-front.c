@@ -482,13 +482,27 @@ bool vuf_log_start(struct vuf *f)
 	return vuf_call(f, &m);
 }
 
+static bool is_logged(const struct vuf *f, uint64_t page)
+{
+	return __atomic_load_n(&f->log[page / 8], __ATOMIC_ACQUIRE) >> page % 8 & 1;
+}
+
 void vuf_log_saw(struct vuf *f, uint64_t gpa, uint64_t len)
 {
 	for (uint64_t page = gpa / 4096; len && page <= (gpa + len - 1) / 4096; page++) {
 		f->log_checked++;
-		if (!(__atomic_load_n(&f->log[page / 8], __ATOMIC_ACQUIRE) >> page % 8 & 1))
+		/* an index is logged after it was written, so it may be seen before */
+		for (unsigned i = 0; i < 100 && f->log_missing < 3 && !is_logged(f, page); i++)
+			poll(NULL, 0, 1);
+		if (!is_logged(f, page))
 			f->log_missing++;
 	}
+}
+
+void vuf_log_clear(struct vuf *f)
+{
+	for (uint64_t i = 0; f->log && i < f->log_size; i++)
+		__atomic_store_n(&f->log[i], 0, __ATOMIC_SEQ_CST);
 }
 
 uint64_t vuf_log_count(const struct vuf *f)

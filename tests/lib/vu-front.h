@@ -241,6 +241,8 @@ uint64_t vuf_alloc(struct vuf *f, uint64_t len, uint64_t align);
 bool vuf_log_start(struct vuf *f);
 /** vuf_log_saw() - Count in vuf.log_missing each page of a range that is not logged as written. */
 void vuf_log_saw(struct vuf *f, uint64_t gpa, uint64_t len);
+/** vuf_log_clear() - Empty it; when nothing is being written. */
+void vuf_log_clear(struct vuf *f);
 /** vuf_log_count() - Pages that are logged as written. */
 uint64_t vuf_log_count(const struct vuf *f);
 bool vuf_inflight_get(struct vuf *f);

@@ -300,16 +300,28 @@ bool vuf_send(struct vuf *f, struct vuf_queue *vq, const struct virtio_net_hdr_v
 	return add(vq, s) || vuf_fail(f, "no room in the ring");
 }
 
-/* take a used chain; what the device wrote into the ring is to be in the dirty log */
+/* what the device writes into the ring for the next chain that it used is to be in the dirty log */
+static void check_ring_log(struct vuf *f, const struct vq *q)
+{
+	if (!q->packed)
+		vuf_log_saw(f, q->used_gpa + 2, 2);
+	/* of a batch that was used in order only one element need be written */
+	if (q->in_order)
+		return;
+	if (q->packed)
+		vuf_log_saw(f, q->desc_gpa + 16ull * q->last_used, 16);
+	else
+		vuf_log_saw(f, q->used_gpa + 4 + 8ull * (q->last_used % q->size), 8);
+}
+
 static bool take(struct vuf *f, struct vuf_queue *vq, uint64_t *slot, uint32_t *len)
 {
-	uint64_t gpa = vq->q.packed ? vq->q.desc_gpa + 16ull * vq->q.last_used : vq->q.used_gpa;
+	struct vq before = vq->q;
 
 	if (!vq_get(&vq->q, slot, len))
 		return false;
-	/* of a batch that was used in order only the first element is written */
-	if (vuf_has(f, VUF_F_LOG_ALL) && !vq->q.in_order)
-		vuf_log_saw(f, gpa, 4);
+	if (vuf_has(f, VUF_F_LOG_ALL))
+		check_ring_log(f, &before);
 	return true;
 }
 

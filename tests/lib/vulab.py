@@ -61,8 +61,9 @@ class Lab:
     def __enter__(self):
         return self
 
-    def __exit__(self, *exc):
-        self.close()
+    def __exit__(self, kind, *exc):
+        status = self.close()
+        assert kind or status == 0, "vmtap: exit status %d\n%s" % (status, self.vmtap.output())
 
     def front(self, **settings):
         return Front(self.ns, **settings)
@@ -96,6 +97,11 @@ class Lab:
             assert got is not None, "frame %d never came" % n
             assert number_of(got) == n, "frame %d came instead of %d" % (number_of(got), n)
             assert got == frame(n, size_of(n, low, high), dst=HOST, src=GUEST), n
+
+    def drain(self):
+        """What the kernel got so far is forgotten."""
+        while self.kernel.receive(timeout=0.1):
+            pass
 
     def exchange(self, vm, count=600, low=60, high=1400, first=0, timeout=120):
         """Numbered frames both ways at once: all arrive, whole and in order."""

@@ -267,9 +267,30 @@ static bool cmd_shrink(void)
 	       vuf_fail(&f, "ftruncate: %s", strerror(errno));
 }
 
+/* take back all that is sent, so that nothing older than the log is looked for in it */
+static bool settle(void)
+{
+	for (unsigned i = 1; i < f.queue_cnt; i += 2) {
+		struct vuf_queue *tx = &f.queues[i];
+
+		while (vuf_reap(&f, tx), tx->q.out_cnt)
+			if (vuf_wait(&f, &tx, 1, f.timeout_ms) <= 0)
+				return vuf_fail(&f, "the device keeps a buffer");
+	}
+	return true;
+}
+
 static bool cmd_log_start(void)
 {
-	return vuf_log_start(&f);
+	return settle() && vuf_log_start(&f);
+}
+
+static bool cmd_log_clear(void)
+{
+	if (!settle())
+		return false;
+	vuf_log_clear(&f);
+	return true;
 }
 
 static bool cmd_log_count(void)
@@ -488,6 +509,7 @@ static const struct {
 	{ "mem-del", 2, false, cmd_mem_del },
 	{ "shrink", 3, false, cmd_shrink },
 	{ "log-start", 1, false, cmd_log_start },
+	{ "log-clear", 1, false, cmd_log_clear },
 	{ "log-count", 1, false, cmd_log_count },
 	{ "inflight-get", 1, false, cmd_inflight_get },
 	{ "inflight-set", 1, false, cmd_inflight_set },
