@@ -76,6 +76,31 @@ static void unknown_flows_are_spread_and_stay(void **state)
 		assert_in_range(seen[3 * i], 50, 200);
 }
 
+/* Pings and the like have no ports; who they are from is in the last byte of an address. */
+static void flows_that_differ_in_one_byte_are_spread(void **state)
+{
+	static const struct {
+		bool ip;
+		unsigned at;
+	} kinds[] = { { true, 14 + 15 }, { true, 14 + 19 }, { false, 5 }, { false, 11 } };
+
+	for (size_t kind = 0; kind < sizeof(kinds) / sizeof(kinds[0]); kind++) {
+		unsigned seen[12] = { 0 };
+
+		for (unsigned i = 0; i < 100; i++) {
+			struct vmtap_frame in = frame(0, false, false, true);
+
+			bytes[1][14 + 9] = 1;
+			if (!kinds[kind].ip)
+				put16(bytes[1] + 12, 0x88b5);
+			bytes[1][kinds[kind].at] = (uint8_t)i;
+			seen[steer_pick(&s, &in)]++;
+		}
+		for (unsigned i = 0; i < 4; i++)
+			assert_in_range(seen[3 * i], 10, 50);
+	}
+}
+
 static void a_pair_that_went_gets_nothing(void **state)
 {
 	struct vmtap_frame out = frame(1, false, false, false), in = frame(1, false, false, true);
@@ -132,6 +157,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		steer_case(answers_come_where_the_guest_sends),
 		steer_case(unknown_flows_are_spread_and_stay),
+		steer_case(flows_that_differ_in_one_byte_are_spread),
 		steer_case(a_pair_that_went_gets_nothing),
 		steer_case(a_single_pair_gets_everything),
 		steer_case(frames_of_any_length_have_a_pair),

@@ -73,7 +73,9 @@ static unsigned flow_of(const struct vmtap_frame *frame)
 	else if (type == ETHERTYPE_IP6 && len >= at + 40)
 		h = hash_ip6(head + at, len - at);
 	else
-		h = get32(head) ^ get32(head + 6);
+		h = get32(head + 2) ^ get32(head + 8);
+	/* Addresses differ at their ends, which are the upper bits, and multiplying moves upwards only. */
+	h ^= h >> 16;
 	return h * 0x9e3779b1u >> 22; /* the upper bits are the well mixed ones */
 }
 
