@@ -86,6 +86,10 @@ static void on_enabled(struct vu_dev *dev, unsigned index)
 	assert(index < dev->queue_cnt);
 }
 
+static void on_config(struct vu_dev *dev)
+{
+}
+
 static void on_kick_fd(struct vu_dev *dev, unsigned index, int fd)
 {
 	assert(dev->queues[index].kick >= 0);
@@ -109,6 +113,7 @@ static const struct vu_dev_ops ops = {
 	.remapped = on_running,
 	.enabled = on_enabled,
 	.kick_fd = on_kick_fd,
+	.config = on_config,
 	.announce = on_announce,
 	.mtu = on_mtu,
 };

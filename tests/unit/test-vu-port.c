@@ -32,6 +32,133 @@ static void takes_buffers_that_a_device_before_left_unused(void **state)
 	assert_int_equal(reap(0), RING_SIZE);
 }
 
+/* queue pairs */
+
+static void expect_pairs(const char *text)
+{
+	char buf[256];
+
+	vmtap_port_describe(rig.vu, buf, sizeof(buf));
+	assert_non_null(strstr(buf, text));
+}
+
+static void set_up_pairs(void)
+{
+	negotiate(MODERN | BIT(VIRTIO_NET_F_CTRL_VQ) | BIT(VIRTIO_NET_F_MQ));
+	for (unsigned i = 0; i < 4; i++)
+		start_ring(i, 0);
+}
+
+/* It acknowledges the feature, and keeps the queue to itself. */
+static void pairs_are_those_enabled_when_the_front_end_has_the_control_queue(void **state)
+{
+	set_up_pairs();
+	expect_pairs("2 of 2 queue pairs");
+	send_state(VHOST_USER_SET_VRING_ENABLE, 2, 0);
+	dispatch();
+	expect_pairs("1 of 2 queue pairs");
+}
+
+static void pairs_are_those_that_the_guest_asked_for(void **state)
+{
+	set_up_pairs();
+	start_ring(4, 0);
+	expect_pairs("1 of 2 queue pairs");
+	assert_int_equal(command("\x04\x00\x02\x00", 4), VIRTIO_NET_OK);
+	expect_pairs("2 of 2 queue pairs");
+}
+
+/* the address */
+
+static const uint8_t mac_a[6] = { 2, 0, 0, 0, 0, 0xa }, mac_b[6] = { 2, 0, 0, 0, 0, 0xb };
+
+static void set_config_mac(const uint8_t mac[6])
+{
+	struct vu_config c = { .size = 6 };
+
+	memcpy(c.payload, mac, 6);
+	send_msg(VHOST_USER_SET_CONFIG, &c, 12 + 6, -1);
+	dispatch();
+}
+
+static unsigned received(const uint8_t *mac)
+{
+	send_frames(1, mac, 0);
+	return reap(0);
+}
+
+/* A legacy driver writes it into the configuration; commands come before and after. */
+static void an_address_in_the_configuration_counts_for_the_filter(void **state)
+{
+	set_up(BIT(VHOST_USER_F_PROTOCOL_FEATURES) | BIT(VIRTIO_NET_F_CTRL_VQ) |
+	       BIT(VIRTIO_NET_F_CTRL_RX));
+	for (unsigned i = 0; i < 8; i++)
+		post(i, 2048);
+	set_config_mac(mac_a);
+	assert_int_equal(command("\x00\x00\x00", 3), VIRTIO_NET_OK); /* not promiscuous */
+	assert_int_equal(received(mac_a), 1);
+	assert_int_equal(received(mac_b), 0);
+	set_config_mac(mac_b);
+	assert_int_equal(received(mac_a), 0);
+	assert_int_equal(received(mac_b), 1);
+}
+
+/* Front ends come and go; @dir gets a folder with the port's socket in it. */
+static void open_server(char *dir)
+{
+	char spec[96];
+
+	assert_non_null(mkdtemp(dir));
+	snprintf(spec, sizeof(spec), "vhost-user,server=on,path=%s/s", dir);
+	vmtap_port_close(rig.vu);
+	rig.vu = vmtap_port_open(rig.v, spec, NULL);
+	assert_non_null(rig.vu);
+	assert_non_null(vmtap_link_new(rig.v, rig.vu, rig.app, NULL));
+}
+
+static void connect_again(const char *dir)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+
+	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s/s", dir);
+	close(rig.sock);
+	rig.sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(rig.sock, (void *)&sun, sizeof(sun)), 0);
+	dispatch();
+}
+
+static void get_config_mac(uint8_t mac[6])
+{
+	struct vu_config c = { .size = 6 };
+	uint8_t reply[sizeof(struct vu_hdr) + 12 + 6];
+
+	send_msg(VHOST_USER_GET_CONFIG, &c, 12 + 6, -1);
+	dispatch();
+	assert_int_equal(recv(rig.sock, reply, sizeof(reply), MSG_DONTWAIT), sizeof(reply));
+	memcpy(mac, reply + sizeof(reply) - 6, 6);
+}
+
+static void an_address_goes_with_the_guest_that_set_it(void **state)
+{
+	static const uint8_t none[6];
+	char dir[] = "/tmp/vu-port-XXXXXX";
+	uint8_t mac[6];
+
+	open_server(dir);
+	connect_again(dir);
+	negotiate(BIT(VHOST_USER_F_PROTOCOL_FEATURES));
+	set_config_mac(mac_a);
+	get_config_mac(mac);
+	assert_memory_equal(mac, mac_a, 6);
+	connect_again(dir);
+	dispatch();
+	negotiate(BIT(VHOST_USER_F_PROTOCOL_FEATURES));
+	get_config_mac(mac);
+	assert_memory_equal(mac, none, 6);
+	vmtap_port_close(rig.vu);
+	assert_int_equal(rmdir(dir), 0);
+}
+
 /* descriptors of the front end's */
 
 static void sees_what_was_kicked_before_the_descriptor_changed(void **state)
@@ -154,12 +281,17 @@ static void a_port_paused_in_the_middle_takes_nothing_more_from_the_guest(void *
 }
 
 #define CASE(f) cmocka_unit_test_setup_teardown(f, rig_open, rig_close)
+#define PAIRS(f) cmocka_unit_test_setup_teardown(f, rig_open2, rig_close)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(carries_frames_both_ways),
 		CASE(takes_buffers_that_a_device_before_left_unused),
+		PAIRS(pairs_are_those_enabled_when_the_front_end_has_the_control_queue),
+		PAIRS(pairs_are_those_that_the_guest_asked_for),
+		CASE(an_address_in_the_configuration_counts_for_the_filter),
+		CASE(an_address_goes_with_the_guest_that_set_it),
 		CASE(sees_what_was_kicked_before_the_descriptor_changed),
 		CASE(a_call_descriptor_that_is_full_blocks_nobody),
 		CASE(a_kick_descriptor_of_two_queues_blocks_nobody),

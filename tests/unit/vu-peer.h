@@ -115,6 +115,11 @@ static inline void peer_kick_fd(struct vu_dev *dev, unsigned index, int fd)
 	peer_tell(dev, fd < 0 ? "unkick" : "kick", index);
 }
 
+static inline void peer_config(struct vu_dev *dev)
+{
+	peer_tell(dev, "config", dev->config[5]);
+}
+
 static inline void peer_announce(struct vu_dev *dev, const uint8_t mac[6])
 {
 	peer_tell(dev, "announce", mac[5]);
@@ -133,6 +138,7 @@ static const struct vu_dev_ops peer_ops = {
 	.remapped = peer_remapped,
 	.enabled = peer_enabled,
 	.kick_fd = peer_kick_fd,
+	.config = peer_config,
 	.announce = peer_announce,
 	.mtu = peer_mtu,
 };

@@ -16,10 +16,12 @@
 #include <linux/virtio_net.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -34,20 +36,22 @@
 #define BUFS_AT 0x40000u
 #define UVA UINT64_C(0x7f0000000000)
 #define RING_SIZE 16u
-#define QUEUES 3u /* receive, transmit, control */
+#define QUEUES_MAX 5u /* two pairs, control */
 #define FRAME_LEN 60u
 
 /**
  * struct rig - Both ends
+ * @queues: receive, transmit, ..., control
  * @got:   frames that the application took; @takes: how many it takes still
  * @in_frames: called for each burst, may be NULL
  */
 struct rig {
 	struct vmtap *v;
 	struct vmtap_port *vu, *app;
-	int sock, memfd, kick[QUEUES], call[QUEUES];
+	int sock, memfd, kick[QUEUES_MAX], call[QUEUES_MAX];
 	uint8_t *mem;
-	struct vq q[QUEUES];
+	struct vq q[QUEUES_MAX];
+	unsigned queues;
 	uint64_t features;
 	unsigned got, takes;
 	void (*in_frames)(void);
@@ -135,7 +139,7 @@ static inline void negotiate(uint64_t features)
 	send_u64(VHOST_USER_SET_PROTOCOL_FEATURES, BIT(VHOST_USER_PROTOCOL_F_CONFIG));
 	send_u64(VHOST_USER_SET_FEATURES, features);
 	share_memory();
-	for (unsigned i = 0; i < QUEUES; i++) {
+	for (unsigned i = 0; i < rig.queues; i++) {
 		vq_fini(&rig.q[i]);
 		vq_init(&rig.q[i], rig.mem, RING_AT(i), RING_SIZE,
 			features & BIT(VIRTIO_F_RING_PACKED),
@@ -147,7 +151,7 @@ static inline void negotiate(uint64_t features)
 static inline void set_up(uint64_t features)
 {
 	negotiate(features);
-	for (unsigned i = 0; i < QUEUES; i++)
+	for (unsigned i = 0; i < rig.queues; i++)
 		start_ring(i, features & BIT(VIRTIO_F_RING_PACKED) ? 0x80008000u : 0);
 }
 
@@ -200,6 +204,23 @@ static inline unsigned reap(unsigned queue)
 	return n;
 }
 
+/* A command on the control queue. Return: its answer, or 0xff: none came */
+static inline uint8_t command(const char *bytes, uint32_t len)
+{
+	const unsigned q = rig.queues - 1;
+	uint8_t *ack = rig.mem + buf_at(63) + 256;
+	const struct vq_buf b[] = { { .gpa = buf_at(63), .len = len },
+				    { .gpa = buf_at(63) + 256, .len = 1, .in = true } };
+
+	memcpy(rig.mem + b[0].gpa, bytes, len);
+	*ack = 0xff;
+	assert_true(vq_add(&rig.q[q], b, 2, 0, 0));
+	kick(rig.kick[q]);
+	dispatch();
+	assert_int_equal(reap(q), 1);
+	return *ack;
+}
+
 /* the application */
 
 static inline unsigned frames_in(void *opaque, const struct vmtap_frame *frames, unsigned cnt)
@@ -241,7 +262,7 @@ static inline struct vmtap_stats stats_of(const struct vmtap_port *p)
 
 /* both */
 
-static inline int rig_open(void **state)
+static inline int open_pairs(unsigned pairs)
 {
 	static const struct vmtap_app_ops ops = { .size = sizeof(ops), .frames = frames_in };
 	struct vmtap_config config = { .size = sizeof(config), .log_level = VMTAP_LOG_ERROR };
@@ -249,6 +270,7 @@ static inline int rig_open(void **state)
 	int pair[2];
 
 	memset(&rig, 0, sizeof(rig));
+	rig.queues = 2 * pairs + 1;
 	rig.takes = ~0u;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	rig.sock = pair[0];
@@ -256,12 +278,12 @@ static inline int rig_open(void **state)
 	assert_int_equal(ftruncate(rig.memfd, MEM_SIZE), 0);
 	rig.mem = mmap(NULL, MEM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, rig.memfd, 0);
 	assert_ptr_not_equal(rig.mem, MAP_FAILED);
-	for (unsigned i = 0; i < QUEUES; i++) {
+	for (unsigned i = 0; i < rig.queues; i++) {
 		rig.kick[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		rig.call[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	}
 	rig.v = vmtap_new(&config, NULL);
-	snprintf(spec, sizeof(spec), "vhost-user,fd=%d", pair[1]);
+	snprintf(spec, sizeof(spec), "vhost-user,queues=%u,fd=%d", pairs, pair[1]);
 	rig.vu = vmtap_port_open(rig.v, spec, NULL);
 	rig.app = vmtap_app_new(rig.v, "app", &ops, NULL, NULL);
 	assert_non_null(rig.vu);
@@ -271,13 +293,23 @@ static inline int rig_open(void **state)
 	return 0;
 }
 
+static inline int rig_open(void **state)
+{
+	return open_pairs(1);
+}
+
+static inline int rig_open2(void **state)
+{
+	return open_pairs(2);
+}
+
 static inline int rig_close(void **state)
 {
 	vmtap_free(rig.v);
 	munmap(rig.mem, MEM_SIZE);
 	close(rig.memfd);
 	close(rig.sock);
-	for (unsigned i = 0; i < QUEUES; i++) {
+	for (unsigned i = 0; i < rig.queues; i++) {
 		vq_fini(&rig.q[i]);
 		close(rig.kick[i]);
 		close(rig.call[i]);

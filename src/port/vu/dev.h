@@ -55,6 +55,7 @@ struct vu_queue {
  * @remapped:   the memory changed and the ring runs on
  * @enabled:    @dev->queues[@index].enabled changed
  * @kick_fd:    its kick descriptor is about to be closed (@fd -1) or there is another
+ * @config:     VHOST_USER_SET_CONFIG: the address in @dev->config changed, perhaps
  * @announce:   VHOST_USER_SEND_RARP for @mac
  * @mtu:        VHOST_USER_NET_SET_MTU. Return: 0; -EINVAL: that cannot be
  */
@@ -65,6 +66,7 @@ struct vu_dev_ops {
 	void (*remapped)(struct vu_dev *dev, unsigned index);
 	void (*enabled)(struct vu_dev *dev, unsigned index);
 	void (*kick_fd)(struct vu_dev *dev, unsigned index, int fd);
+	void (*config)(struct vu_dev *dev);
 	void (*announce)(struct vu_dev *dev, const uint8_t mac[6]);
 	int (*mtu)(struct vu_dev *dev, unsigned mtu);
 };

@@ -110,6 +110,7 @@ static int write_config(struct vu_session *s, const struct vu_config *c)
 		return vu_refuse(s, EPERM, "bytes %u to %u of the configuration are read-only",
 				 c->offset, c->offset + c->size - 1);
 	memcpy(s->dev->config + c->offset, c->payload, c->size);
+	s->dev->ops->config(s->dev);
 	return 0;
 }
 
@@ -118,6 +119,7 @@ static void migrate_config(struct vu_session *s, const struct vu_config *c)
 {
 	for (uint32_t i = 0; i < c->size && c->offset + i < MAC_LEN; i++)
 		s->dev->config[c->offset + i] = c->payload[i];
+	s->dev->ops->config(s->dev);
 }
 
 int vu_set_config(struct vu_session *s, struct vu_msg *m)

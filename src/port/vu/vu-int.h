@@ -84,6 +84,7 @@ struct vu_tx_burst {
  * @hdr_len:  bytes of the virtio-net header in buffers
  * @swap:     it is little-endian and we are not
  * @mergeable: a frame for the guest may fill several buffers
+ * @mac:     of the options, with which each session begins
  * @io:       one per queue of @dev
  * @polled:   queues without a kick descriptor, looked at by @poll
  */
@@ -103,6 +104,7 @@ struct vu {
 	struct announce announce;
 	struct steer steer;
 	unsigned mtu_max;
+	uint8_t mac[6];
 	bool peer_link_up;
 
 	struct vu_queue_io *io;

@@ -67,6 +67,7 @@ static void config_put16(struct vu *v, size_t off, unsigned value)
 
 static void config_init(struct vu *v, const struct vu_conf *c)
 {
+	memcpy(v->mac, c->mac, sizeof(c->mac));
 	memcpy(v->dev.config, c->mac, sizeof(c->mac));
 	config_put16(v, offsetof(struct virtio_net_config, status), VIRTIO_NET_S_LINK_UP);
 	config_put16(v, offsetof(struct virtio_net_config, max_virtqueue_pairs), c->pairs);
@@ -113,20 +114,29 @@ static unsigned accepts(const struct vu *v)
 
 /* ------------------------------------------------------------------- steering */
 
+/* The guest says it on the control queue; where the front end keeps that to itself, what is enabled says it. */
+static unsigned pairs_in_use(const struct vu *v)
+{
+	const unsigned i = vu_dev_has(&v->dev, VIRTIO_NET_F_MQ) ? 2 * v->dev.pairs : 2;
+	const bool is_ours = i < v->dev.queue_cnt && vu_dev_is_ctrl(&v->dev, i) && v->io[i].runs;
+
+	return is_ours ? v->ctrl.pairs : v->dev.pairs;
+}
+
 static bool takes_frames(const struct vu *v, unsigned pair)
 {
 	const struct vu_queue *q = &v->dev.queues[2 * pair];
 
-	return v->io[2 * pair].runs && is_rx(v, 2 * pair) && q->enabled && !vring_error(q->ring) &&
-	       pair < v->ctrl.pairs;
+	return v->io[2 * pair].runs && is_rx(v, 2 * pair) && q->enabled && !vring_error(q->ring);
 }
 
 /* Which receive rings take frames? Without any, the port waits and frames for it are dropped. */
 static void rings_changed(struct vu *v)
 {
+	const unsigned pairs = pairs_in_use(v);
 	unsigned cnt = 0;
 
-	for (unsigned i = 0; i < v->dev.pairs; i++)
+	for (unsigned i = 0; i < pairs; i++)
 		if (takes_frames(v, i))
 			v->steer.pairs[cnt++] = (uint8_t)i;
 	v->steer.cnt = cnt;
@@ -291,8 +301,6 @@ static void dev_features(struct vu_dev *dev)
 	v->hdr_len = modern || v->mergeable ? HDR_LEN_MODERN : HDR_LEN_LEGACY;
 	v->swap = modern && __BYTE_ORDER == __BIG_ENDIAN;
 	ctrl_init(&v->ctrl, dev->features, dev->pairs, dev->config);
-	if (v->ctrl.pairs < dev->pairs && !vu_dev_has(dev, VIRTIO_NET_F_CTRL_VQ))
-		v->ctrl.pairs = dev->pairs; /* what is enabled says it */
 	port_set_accepts(&v->port, accepts(v));
 }
 
@@ -309,6 +317,8 @@ static void dev_started(struct vu_dev *dev, unsigned index)
 		rings_changed(v);
 	} else {
 		loop_task_add(v->port.env->loop, &v->io[index].more); /* what is there already */
+		if (vu_dev_is_ctrl(dev, index))
+			rings_changed(v);
 	}
 }
 
@@ -319,7 +329,7 @@ static void dev_stopping(struct vu_dev *dev, unsigned index)
 	v->io[index].runs = false;
 	loop_task_del(v->port.env->loop, &v->io[index].more);
 	watch_kick(v, index, -1);
-	if (is_rx(v, index))
+	if (is_rx(v, index) || vu_dev_is_ctrl(dev, index))
 		rings_changed(v);
 }
 
@@ -341,6 +351,14 @@ static void dev_kick_fd(struct vu_dev *dev, unsigned index, int fd)
 	watch_kick(v, index, fd);
 	if (fd >= 0 && v->io[index].runs)
 		loop_task_add(v->port.env->loop, &v->io[index].more);
+}
+
+/* A legacy driver sets its address so, or it comes with a migration. */
+static void dev_config(struct vu_dev *dev)
+{
+	struct vu *v = vu_of_dev(dev);
+
+	memcpy(v->ctrl.filter.mac, dev->config, sizeof(v->ctrl.filter.mac));
 }
 
 /* The network is to learn where the guest is: after a migration, or when it asks. */
@@ -376,6 +394,7 @@ static const struct vu_dev_ops dev_ops = {
 	.remapped = dev_started,
 	.enabled = dev_enabled,
 	.kick_fd = dev_kick_fd,
+	.config = dev_config,
 	.announce = dev_announce,
 	.mtu = dev_mtu,
 };
@@ -419,6 +438,7 @@ static void conn_end(struct conn *c)
 	vu_dev_reset(&v->dev);
 	vu_session_free(v->session);
 	v->session = NULL;
+	memcpy(v->dev.config, v->mac, sizeof(v->mac)); /* not the last guest's */
 	steer_reset(&v->steer);
 	dev_features(&v->dev); /* nobody is there: no offload is taken */
 }
