@@ -70,26 +70,21 @@ static int recover(struct vring *r)
 	return 0;
 }
 
-/* Chains between where the used ring ends and the base are with a device that is gone, and nobody else
- * will return them. (cloud-hypervisor restores a guest with what is available as the base.) */
-static void take_back(struct vring *r)
-{
-	if ((uint16_t)(r->avail_at - r->used_at) <= r->size)
-		r->avail_at = r->used_at;
-}
-
+/*
+ * We go on where the used ring ends; the base is not asked. Chains between the two are with
+ * a device that is gone, and nobody else would return them (cloud-hypervisor restores a guest with
+ * what is available as the base); and some front ends do not know it: to a back end that was restarted,
+ * DPDK's virtio-user says 0.
+ */
 int vring_split_start(struct vring *r)
 {
 	int ret = 0;
 
 	if (r->cfg.base > UINT16_MAX)
 		return -EINVAL;
-	r->avail_at = (uint16_t)r->cfg.base;
-	r->used_at = load16(&r->used->idx);
+	r->avail_at = r->used_at = load16(&r->used->idx);
 	if (r->inflight)
 		ret = recover(r);
-	else
-		take_back(r);
 	r->avail_seen = r->avail_at;
 	r->push_at = r->used_at;
 	return ret;

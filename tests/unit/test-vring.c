@@ -288,6 +288,37 @@ static void goes_on_from_the_base_that_it_stopped_at(void **state)
 	}
 }
 
+/* A device ended with one chain popped, and the front end says something else about where that was. */
+static void goes_on_where_the_used_ring_ends_whatever_the_base(void **state)
+{
+	static const uint16_t bases[] = { 0, 1, 6, 7, 9, 60000 };
+
+	for (size_t i = 0; i < ARRAY_LEN(bases); i++) {
+		struct vring_chain c;
+
+		begin(8, &split);
+		for (unsigned n = 0; n < 6; n++) {
+			add(n, 64, true);
+			serve(1);
+			get(n, 1);
+		}
+		add(6, 64, true);
+		add(7, 64, true);
+		assert_int_equal(vring_pop(t.ring, &c, 1), 1);
+		vring_free(t.ring);
+		t.ring = vring_new();
+		t.cfg.base = bases[i];
+		room_start();
+		serve(2);
+		get(6, 2);
+		serve(3);
+		get(7, 3);
+		assert_int_equal(vring_pop(t.ring, &c, 1), 0);
+		assert_null(vring_error(t.ring));
+		assert_int_equal(vring_stop(t.ring), 8);
+	}
+}
+
 static void knows_the_two_halves_of_a_packed_base(void **state)
 {
 	struct vring_chain c;
@@ -539,6 +570,7 @@ static const struct CMUnitTest tests[] = {
 	CASE(wants_every_part_in_memory_and_aligned, split),
 	CASE(refuses_a_base_beyond_the_ring, split),
 	BOTH(goes_on_from_the_base_that_it_stopped_at),
+	CASE(goes_on_where_the_used_ring_ends_whatever_the_base, split),
 	CASE(knows_the_two_halves_of_a_packed_base, packed),
 	BOTH(takes_and_gives_nothing_when_stopped),
 	BOTH(finds_the_ring_again_when_memory_moves),
