@@ -60,6 +60,32 @@ static void answers_come_where_the_guest_sends(void **state)
 		}
 }
 
+/* Whichever share a place in the table: each stays on its pair, so that its frames stay in order. */
+static void flows_do_not_move_each_other(void **state)
+{
+	for (unsigned turn = 0; turn < 2; turn++)
+		for (unsigned flow = 0; flow < 300; flow++) {
+			struct vmtap_frame out = frame(flow * flow % 25000, false, false, false);
+
+			steer_learn(&s, &out, s.pairs[flow * flow % 25000 % 4]);
+		}
+	for (unsigned flow = 0; flow < 300; flow++) {
+		struct vmtap_frame in = frame(flow * flow % 25000, false, false, true);
+
+		assert_int_equal(steer_pick(&s, &in), s.pairs[flow * flow % 25000 % 4]);
+	}
+}
+
+static void a_flow_follows_the_guest(void **state)
+{
+	struct vmtap_frame out = frame(1, false, false, false), in = frame(1, false, false, true);
+
+	for (unsigned i = 0; i < 8; i++) {
+		steer_learn(&s, &out, s.pairs[i % 4]);
+		assert_int_equal(steer_pick(&s, &in), s.pairs[i % 4]);
+	}
+}
+
 static void unknown_flows_are_spread_and_stay(void **state)
 {
 	unsigned seen[12] = { 0 };
@@ -156,6 +182,8 @@ int main(void)
 #define steer_case(name) cmocka_unit_test_setup(name, setup)
 	const struct CMUnitTest tests[] = {
 		steer_case(answers_come_where_the_guest_sends),
+		steer_case(flows_do_not_move_each_other),
+		steer_case(a_flow_follows_the_guest),
 		steer_case(unknown_flows_are_spread_and_stay),
 		steer_case(flows_that_differ_in_one_byte_are_spread),
 		steer_case(a_pair_that_went_gets_nothing),

@@ -54,7 +54,7 @@ static uint32_t hash_ip6(const uint8_t *ip, size_t len)
 	return h;
 }
 
-static unsigned flow_of(const struct vmtap_frame *frame)
+static uint32_t hash_of(const struct vmtap_frame *frame)
 {
 	uint8_t head[HEAD_MAX];
 	size_t len = iov_read(frame->iov, frame->iov_cnt, 0, head, sizeof(head)), at = ETH_LEN;
@@ -76,10 +76,21 @@ static unsigned flow_of(const struct vmtap_frame *frame)
 		h = get32(head + 2) ^ get32(head + 8);
 	/* Addresses differ at their ends, which are the upper bits, and multiplying moves upwards only. */
 	h ^= h >> 16;
-	return h * 0x9e3779b1u >> 22; /* the upper bits are the well mixed ones */
+	return h * 0x9e3779b1u;
 }
 
-_Static_assert(STEER_FLOWS == 1 << (32 - 22), "a hash is an index");
+/* The upper bits are the well mixed ones. */
+static unsigned set_of(uint32_t hash)
+{
+	return hash >> 22;
+}
+
+static uint16_t tag_of(uint32_t hash)
+{
+	return (uint16_t)(hash >> 6);
+}
+
+_Static_assert(STEER_SETS == 1 << (32 - 22), "a hash is an index");
 
 void steer_reset(struct steer *s)
 {
@@ -88,8 +99,18 @@ void steer_reset(struct steer *s)
 
 void steer_learn(struct steer *s, const struct vmtap_frame *frame, unsigned pair)
 {
-	if (s->cnt > 1)
-		s->flows[flow_of(frame)] = (uint8_t)(pair + 1);
+	struct steer_flow *set;
+	unsigned i = 0;
+	uint32_t hash;
+
+	if (s->cnt <= 1)
+		return;
+	hash = hash_of(frame);
+	set = s->flows[set_of(hash)];
+	while (i < STEER_WAYS - 1 && set[i].pair && set[i].tag != tag_of(hash))
+		i++;
+	memmove(set + 1, set, i * sizeof(*set));
+	set[0] = (struct steer_flow) { .tag = tag_of(hash), .pair = (uint8_t)(pair + 1) };
 }
 
 static bool takes(const struct steer *s, unsigned pair)
@@ -99,13 +120,15 @@ static bool takes(const struct steer *s, unsigned pair)
 
 unsigned steer_pick(const struct steer *s, const struct vmtap_frame *frame)
 {
-	unsigned flow, seen;
+	const struct steer_flow *set;
+	uint32_t hash;
 
 	if (s->cnt == 1)
 		return s->pairs[0];
-	flow = flow_of(frame);
-	seen = s->flows[flow];
-	if (seen && takes(s, seen - 1))
-		return seen - 1;
-	return s->pairs[flow % s->cnt];
+	hash = hash_of(frame);
+	set = s->flows[set_of(hash)];
+	for (unsigned i = 0; i < STEER_WAYS && set[i].pair; i++)
+		if (set[i].tag == tag_of(hash) && takes(s, set[i].pair - 1u))
+			return set[i].pair - 1u;
+	return s->pairs[set_of(hash) % s->cnt];
 }

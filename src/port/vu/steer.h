@@ -9,17 +9,25 @@
 
 #include "port/vu/dev.h"
 
-#define STEER_FLOWS 1024
+#define STEER_SETS 1024
+#define STEER_WAYS 4
+
+/** struct steer_flow - @tag: of its hash; @pair: on which it was last seen, plus 1; 0: nothing is here */
+struct steer_flow {
+	uint16_t tag;
+	uint8_t pair;
+};
 
 /**
  * struct steer - Flows and pairs
  * @pairs: pairs that take frames now; @cnt of them, 0: none
- * @flows: the pair that a flow was last seen on, plus 1; 0: not seen
+ * @flows: in the set that the hash says, the latest first. Flows that meet there do not move each other
+ *         to and fro, which would reorder their frames
  */
 struct steer {
 	unsigned cnt;
 	uint8_t pairs[VU_PAIRS_MAX];
-	uint8_t flows[STEER_FLOWS];
+	struct steer_flow flows[STEER_SETS][STEER_WAYS];
 };
 
 /** steer_reset() - No pair, no flow. */
