@@ -31,9 +31,9 @@ usage() {
 		usage: scripts/demo.sh        (or: make demo)
 
 		Installs what is missing (as root, Debian), builds, and shows a guest on a TAP in
-		namespaces of its own: a bridge, a TAP that vmtap makes, a Linux guest in QEMU that
-		vmtap links to it; address by DHCP, ping, a file with its SHA-256, iperf3. Nothing
-		of it is left afterwards. An ordinary user gets it in a user namespace.
+		namespaces of its own: a bridge, a TAP that vmtap makes, a Linux guest in QEMU whose
+		NIC vmtap is (vhost-user); address by DHCP, ping, a file with its SHA-256, iperf3.
+		Nothing of it is left afterwards. An ordinary user gets it in a user namespace.
 
 		Variables:
 		  GUEST=responder  vmtap's built-in responder instead of a guest: no QEMU, ping only
@@ -250,7 +250,7 @@ enter() {
 # ------------------------------------------------------------------------------ inside
 
 picture() {
-	local line="─ unix stream ─" end="eth0 (Linux, QEMU)"
+	local line="─ vhost-user ──" end="eth0 (Linux, QEMU)"
 	[ "$guest" = linux ] || line="───────────────" end="built-in responder"
 	draw <<-EOF
 
@@ -279,7 +279,7 @@ vmtap_ready() { grep -q 'ready$' "$tmp/vmtap.log"; }
 start_vmtap() {
 	local port
 	case $guest in
-	linux) port=stream,server=on,path=$tmp/vm0.sock ;;
+	linux) port=vhost-user,server=on,path=$tmp/vm0.sock ;;
 	responder) port=responder,ip=$guest4/24,ip6=$guest6,mac=$guest_mac ;;
 	esac
 	start vmtap "$vmtap" -v --stats 3600 connect tap,ifname=vm0,br=br0 "$port"
@@ -292,10 +292,14 @@ wait_vmtap() {
 }
 
 start_guest() {
+	local vectors=
+	# Without KVM, QEMU 7.2 crashes when a vhost-user NIC uses MSI-X.
+	[ "${VMTAP_ACCEL:-tcg}" = kvm ] || vectors=,vectors=0
 	start qemu "$here/guest-boot.sh" -no-reboot -serial "file:$tmp/console.log" \
 		-chardev "socket,id=agent,path=$tmp/agent.sock,server=on,wait=on" -serial chardev:agent \
-		-netdev "stream,id=n0,server=off,addr.type=unix,addr.path=$tmp/vm0.sock" \
-		-device "virtio-net-pci,romfile=,netdev=n0,mac=$guest_mac"
+		-object memory-backend-memfd,id=mem,size=256M,share=on -machine memory-backend=mem \
+		-chardev "socket,id=c0,path=$tmp/vm0.sock,reconnect=1" -netdev vhost-user,id=n0,chardev=c0 \
+		-device "virtio-net-pci,romfile=,netdev=n0,mac=$guest_mac$vectors"
 	step "the guest boots" wait_guest
 }
 
