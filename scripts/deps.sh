@@ -34,7 +34,7 @@ packages() {
 	case $1 in
 	build) echo gcc libc6-dev make meson ninja-build pkg-config libmnl-dev libjansson-dev liburing-dev \
 		libcap-ng-dev libcap2-bin ;;
-	test) echo "$guest" clang libclang-rt-14-dev clang-format libcmocka-dev python3-pytest python3-scapy \
+	test) echo "$guest" clang libclang-rt-14-dev clang-format libcmocka-dev python3-pytest python3-pytest-xdist python3-scapy \
 		tcpdump socat nftables iptables arptables liblwip-dev scdoc g++ zsh dpdk-dev libvirt-clients \
 		libvirt-daemon-driver-qemu ;;
 	demo) echo "$guest" ;;

@@ -83,13 +83,14 @@ unit() {
 	count "unit, $2" "$p" "$f" "$s"
 }
 
-# suite FOLDERS NAME [VAR=VALUE...]: pytest
+# suite FOLDERS NAME [VAR=VALUE...]: pytest, files side by side; guests and benchmarks have the machine alone
 suite() {
-	local dirs=$1 name=$2
+	local dirs=$1 name=$2 side=()
 	shift 2
 	say "$name"
+	[[ $dirs != tests/net* ]] || side=(-n "$(nproc)" --dist loadfile)
 	# shellcheck disable=SC2086
-	env "$@" $py -m pytest -q -rfEs -p no:cacheprovider --durations=5 \
+	env "$@" $py -m pytest -q -rfEs -p no:cacheprovider --durations=5 "${side[@]}" \
 		--junitxml="$logs/junit.xml" $dirs || true
 	read -r p f s < <($py tests/lib/tally.py junit "$logs/junit.xml")
 	rm -f "$logs/junit.xml"
