@@ -36,6 +36,18 @@ size_t iov_read(const struct iovec *iov, unsigned cnt, size_t off, void *to, siz
 	return done;
 }
 
+void iov_touch(const struct iovec *iov, unsigned cnt)
+{
+	const size_t page = 4096; /* or more, which costs nothing but time */
+
+	for (unsigned i = 0; i < cnt; i++) {
+		const volatile char *p = iov[i].iov_base;
+
+		for (size_t at = 0; at < iov[i].iov_len; at += page - ((uintptr_t)p + at) % page)
+			(void)p[at];
+	}
+}
+
 unsigned iov_slice(const struct iovec *iov, unsigned cnt, size_t off, size_t len, struct iovec *out,
 		   unsigned max)
 {

@@ -230,6 +230,63 @@ static void notices_that_receive_buffers_are_gone(void **state)
 	assert_true(session_ended());
 }
 
+/* A frame of which the front end has cut off all but the beginning. */
+static void transmit_half_a_frame(void)
+{
+	const struct vq_buf b = { .gpa = BUFS_AT - 512, .len = 12 + 3000 };
+
+	memset(rig.mem + b.gpa, 0, b.len);
+	assert_true(vq_add(&rig.q[1], &b, 1, 0, 0));
+	assert_int_equal(ftruncate(rig.memfd, BUFS_AT), 0);
+	kick(rig.kick[1]);
+}
+
+/* Link the port to another one in place of the application. */
+static struct vmtap_port *link_to(const char *spec)
+{
+	struct vmtap_port *p = vmtap_port_open(rig.v, spec, NULL);
+
+	assert_non_null(p);
+	vmtap_port_close(rig.app);
+	rig.app = NULL;
+	assert_non_null(vmtap_link_new(rig.v, rig.vu, p, NULL));
+	return p;
+}
+
+/* The kernel, which reads it for the peer's socket, says EFAULT. */
+static void expect_harm_to_its_port_only(const char *kind, int type)
+{
+	struct sigaction old;
+	struct vmtap_port *peer;
+	uint8_t bytes[4096];
+	char spec[64];
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair), 0);
+	snprintf(spec, sizeof(spec), "%s,fd=%d", kind, pair[1]);
+	peer = link_to(spec);
+	set_up(MODERN);
+	sigaction(SIGBUS, &guard, &old);
+	transmit_half_a_frame();
+	dispatch();
+	sigaction(SIGBUS, &old, NULL);
+	assert_true(session_ended());
+	assert_int_equal(stats_of(peer).tx.drops[VMTAP_DROP_PEER_GONE], 0);
+	assert_int_equal(recv(pair[0], bytes, sizeof(bytes), MSG_DONTWAIT),
+			 type == SOCK_STREAM ? 4 + 3000 : 3000);
+	close(pair[0]);
+}
+
+static void memory_that_goes_does_not_break_a_stream(void **state)
+{
+	expect_harm_to_its_port_only("stream", SOCK_STREAM);
+}
+
+static void memory_that_goes_does_not_break_a_dgram(void **state)
+{
+	expect_harm_to_its_port_only("dgram", SOCK_DGRAM);
+}
+
 /* the virtio-net header */
 
 static uint8_t received_flags(uint64_t features)
@@ -296,6 +353,8 @@ int main(void)
 		CASE(a_call_descriptor_that_is_full_blocks_nobody),
 		CASE(a_kick_descriptor_of_two_queues_blocks_nobody),
 		CASE(notices_that_receive_buffers_are_gone),
+		CASE(memory_that_goes_does_not_break_a_stream),
+		CASE(memory_that_goes_does_not_break_a_dgram),
 		CASE(says_nothing_of_checksums_to_a_guest_that_does_not_know_of_them),
 		CASE(says_to_others_that_a_checksum_is_right),
 		CASE(a_port_paused_in_the_middle_takes_nothing_more_from_the_guest),

@@ -267,6 +267,7 @@ static enum vmtap_drop cause_of(int code)
 		return VMTAP_DROP_REFUSED;
 	case ENOBUFS:
 	case ENOMEM:
+	case EFAULT:
 		return VMTAP_DROP_IO;
 	default:
 		return VMTAP_DROP_PEER_GONE;
@@ -310,6 +311,11 @@ static int send_some(struct dgram *d, const struct vmtap_frame *frames, unsigned
 	}
 	n = gather(d, frames, cnt);
 	ret = send_msgs(d, n);
+	if (ret == -EFAULT) { /* memory that somebody took away: nothing that this peer did */
+		for (unsigned i = 0; i < n; i++)
+			iov_touch(frames[i].iov, frames[i].iov_cnt);
+		ret = send_msgs(d, n);
+	}
 	if (ret == -EAGAIN)
 		ret = 0;
 	*full = ret >= 0 && (unsigned)ret < n;

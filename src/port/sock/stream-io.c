@@ -195,7 +195,7 @@ static ssize_t send_iov(const struct stream *s, struct iovec *iov, size_t cnt)
 /* Is it worth trying again later? */
 static bool is_passing(int ret)
 {
-	return ret == -EAGAIN || ret == -ENOBUFS || ret == -ENOMEM;
+	return ret == -EAGAIN || ret == -ENOBUFS || ret == -ENOMEM || ret == -EFAULT;
 }
 
 static bool has_tail(const struct stream *s)
@@ -280,6 +280,11 @@ static int send_some(struct stream *s, const struct vmtap_frame *frames, unsigne
 		return ret == 0 || is_passing(ret) ? 1 : ret;
 	}
 	len = send_iov(s, s->tx.iov, used);
+	if (len < 0 &&
+	    errno == EFAULT) { /* memory that somebody took away: nothing that this peer did */
+		iov_touch(s->tx.iov, used);
+		len = send_iov(s, s->tx.iov, used);
+	}
 	if (len < 0)
 		return errno == EAGAIN ? 0 : -errno;
 	return (int)settle(s, frames, n, (size_t)len);
@@ -311,7 +316,7 @@ unsigned stream_send(struct port *p, const struct vmtap_frame *frames, unsigned 
 
 		if (ret == 0)
 			break;
-		if (is_passing(ret)) { /* out of memory */
+		if (is_passing(ret)) { /* out of memory, or the frame's is gone */
 			port_drop_tx(p, VMTAP_DROP_IO, &frames[done], 1);
 			ret = 1;
 		}

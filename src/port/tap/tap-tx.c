@@ -117,6 +117,10 @@ static bool refused(struct tap *t, const struct vmtap_frame *f, int code)
 	case ENODEV:
 		tap_lost(t);
 		return false;
+	case EFAULT: /* memory that somebody took away: have them notice */
+		iov_touch(f->iov, f->iov_cnt);
+		port_drop_tx(&t->port, VMTAP_DROP_IO, f, 1);
+		return true;
 	default:
 		port_drop_tx(&t->port, VMTAP_DROP_IO, f, 1);
 		return true;
