@@ -321,6 +321,16 @@ bool vring_is_empty(const struct vring *r)
 	return r->packed ? vring_packed_is_empty(r) : vring_split_is_empty(r);
 }
 
+bool vring_is_blank(const struct vring *r)
+{
+	if (!r->runs)
+		return false;
+	if (r->packed)
+		return !load64(&r->pdesc[0].addr) && !load16(&r->pdesc[0].flags) &&
+		       !load16(&r->driver_event->flags);
+	return !load64(&r->desc[0].addr) && !load16(&r->avail->idx) && !load16(&r->avail->flags);
+}
+
 bool vring_want_kicks(struct vring *r, bool on)
 {
 	if (!r->runs)

@@ -139,6 +139,9 @@ void vring_publish(struct vring *r);
 /** vring_is_empty() - Is there nothing to pop? (A look at shared memory.) */
 bool vring_is_empty(const struct vring *r);
 
+/** vring_is_blank() - Is the driver's side as it is in memory that nobody wrote? (Looks at its beginning.) */
+bool vring_is_blank(const struct vring *r);
+
 /** vring_want_kicks() - Ask for kicks, or forgo them.
  *  Return: with @on, chains came in the meantime: pop them, a kick may not come for those. */
 bool vring_want_kicks(struct vring *r, bool on);

@@ -316,6 +316,20 @@ static void calls_through_anything_and_survives_its_end(void **state)
 	sigaction(SIGPIPE, &old, NULL);
 }
 
+/* blank rings */
+
+static void is_blank_until_the_driver_wrote_it(void **state)
+{
+	begin(8, *state);
+	assert_true(vring_is_blank(t.ring));
+	vring_want_kicks(t.ring, true);
+	assert_true(vring_is_blank(t.ring));
+	add(0, 64, true);
+	assert_false(vring_is_blank(t.ring));
+	serve_many(1);
+	assert_false(vring_is_blank(t.ring));
+}
+
 static const struct CMUnitTest tests[] = {
 	BOTH(calls_once_a_batch),
 	ALL(does_not_call_who_does_not_want_it),
@@ -327,6 +341,7 @@ static const struct CMUnitTest tests[] = {
 	ALL(asks_for_kicks_and_forgoes_them),
 	ALL(says_what_came_before_it_asked),
 	ALL(leaves_nobody_asleep_over_work),
+	ALL(is_blank_until_the_driver_wrote_it),
 	BOTH(does_without_descriptors),
 	BOTH(calls_through_anything_and_survives_its_end),
 };

@@ -2,6 +2,8 @@
 /* Tests of port/vu/session-mem.c and session-inflight.c: memory that comes and goes. */
 #include "unit.h"
 
+#include <linux/virtio_config.h>
+
 #include "vu-peer.h"
 
 #define HALF (PEER_MEM / 2)
@@ -29,6 +31,21 @@ static void slot_without_descriptor_names_the_remedy(void **state)
 
 	peer_negotiate(p, PEER_F_PROTOCOL, PEER_P_ALL);
 	assert_int_equal(peer_set(p, VHOST_USER_ADD_MEM_REG, &reg, sizeof(reg)), -EBADF);
+	assert_non_null(strstr(p->err.remedy, "share=on"));
+}
+
+/* QEMU without memory that it can share sends no slot at all. */
+static void driver_that_is_ready_without_memory_names_the_remedy(void **state)
+{
+	struct peer *p = *state;
+	const uint8_t ready = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER |
+			      VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK;
+
+	peer_negotiate(p, PEER_F_PROTOCOL, PEER_P_ALL);
+	assert_int_equal(peer_set_u64(p, VHOST_USER_SET_STATUS, ready), 0);
+	peer_give_event(p, VHOST_USER_SET_VRING_KICK, 0);
+	assert_int_equal(peer_set_u64(p, VHOST_USER_SET_STATUS, ready), -EBADF);
+	assert_string_equal(p->err.action, "carry out the front end's SET_STATUS");
 	assert_non_null(strstr(p->err.remedy, "share=on"));
 }
 
@@ -296,6 +313,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		PEER_CASE(region_without_descriptor_names_the_remedy),
 		PEER_CASE(slot_without_descriptor_names_the_remedy),
+		PEER_CASE(driver_that_is_ready_without_memory_names_the_remedy),
 		PEER_CASE(refuses_tables_that_do_not_fit),
 		PEER_CASE(mapping_error_says_what_and_for_which_request),
 		PEER_CASE(table_of_32_regions_is_taken),

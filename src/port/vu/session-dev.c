@@ -12,7 +12,9 @@
  */
 #include <errno.h>
 #include <linux/vhost_types.h>
+#include <linux/virtio_config.h>
 
+#include "base/error.h"
 #include "port/vu/session-int.h"
 
 #define BIT(n) (UINT64_C(1) << (n))
@@ -124,6 +126,23 @@ int vu_reset_device(struct vu_session *s, struct vu_msg *m)
 	return 0;
 }
 
+/* A driver that is ready, rings, and no memory: QEMU without memory that it can share sends none. */
+static int check_memory(struct vu_session *s, uint64_t status)
+{
+	bool rings = false;
+	int ret;
+
+	for (unsigned i = 0; i < s->dev->queue_cnt; i++)
+		rings = rings || s->dev->queues[i].has_kick;
+	if (!(status & VIRTIO_CONFIG_S_DRIVER_OK) || !rings || mem_cnt(s->dev->mem) > 0)
+		return 0;
+	ret = vu_refuse(s, EBADF, "the driver is ready, and no memory was shared");
+	error_remedy(&s->why, "let the VMM share the guest's memory; QEMU: -object "
+			      "memory-backend-memfd,id=mem,size=...,share=on and "
+			      "-machine memory-backend=mem");
+	return ret;
+}
+
 int vu_set_status(struct vu_session *s, struct vu_msg *m)
 {
 	if (m->body.u64 > UINT8_MAX)
@@ -132,7 +151,7 @@ int vu_set_status(struct vu_session *s, struct vu_msg *m)
 	if (!m->body.u64)
 		reset(s);
 	s->dev->status = (uint8_t)m->body.u64;
-	return 0;
+	return check_memory(s, m->body.u64);
 }
 
 int vu_get_status(struct vu_session *s, struct vu_msg *m)

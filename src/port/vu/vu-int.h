@@ -44,6 +44,7 @@ extern const char vu_help[];
  * @more: goes on where a turn ended on its budget, or a resume came
  * @runs: the ring is started
  * @told: that the ring is broken has been said
+ * @blank_kicks: kicks for a ring that nobody wrote; BLANK_NOT: enough, or it was written
  */
 struct vu_queue_io {
 	struct vu *vu;
@@ -51,6 +52,7 @@ struct vu_queue_io {
 	struct loop_watch kick;
 	struct loop_task more;
 	bool runs, told;
+	uint8_t blank_kicks;
 };
 
 /**

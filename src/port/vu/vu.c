@@ -45,6 +45,8 @@
 
 /** How often a ring without a kick descriptor is looked at. */
 #define POLL_NS (NSEC_PER_MSEC / 2)
+/** So many kicks for a ring that nobody wrote say that the memory is not shared. */
+#define BLANK_NOT 2
 
 static struct vu *vu_of_dev(struct vu_dev *dev)
 {
@@ -240,6 +242,25 @@ static ssize_t read_kick(int fd)
 	return -1;
 }
 
+/*
+ * A VMM that maps its memory privately has descriptors to pass all the same, but what the guest writes is
+ * not in them. It shows when a guest kicks for a ring that nobody wrote. Once is no proof: QEMU
+ * kicks each ring when it starts.
+ */
+static void check_shared(struct vu_queue_io *io)
+{
+	if (!vring_is_blank(io->vu->dev.queues[io->index].ring))
+		io->blank_kicks = BLANK_NOT;
+	else if (++io->blank_kicks == BLANK_NOT)
+		sock_say(
+			&io->vu->port, &io->vu->infos, VMTAP_LOG_WARNING,
+			"queue %u was kicked, and nobody wrote its ring: the VMM does not share the "
+			"guest's memory, and the guest has no network; QEMU: -object "
+			"memory-backend-memfd,id=mem,size=...,share=on and "
+			"-machine memory-backend=mem",
+			io->index);
+}
+
 /* Any descriptor that becomes readable will do; an eventfd is the usual one. */
 static void kick_ready(struct loop_watch *w, uint32_t events)
 {
@@ -253,6 +274,8 @@ static void kick_ready(struct loop_watch *w, uint32_t events)
 			 io->index, n ? strerror(errno) : "it was closed");
 		loop_del(io->vu->port.env->loop, w);
 	}
+	if (io->blank_kicks != BLANK_NOT && n > 0)
+		check_shared(io);
 	run_queue(io->vu, io->index);
 }
 
@@ -311,6 +334,7 @@ static void dev_started(struct vu_dev *dev, unsigned index)
 
 	v->io[index].runs = true;
 	v->io[index].told = false;
+	v->io[index].blank_kicks = 0;
 	watch_kick(v, index, q->kick);
 	if (is_rx(v, index)) {
 		vring_want_kicks(q->ring, false);
