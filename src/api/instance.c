@@ -31,8 +31,7 @@ const char *vmtap_drop_name(enum vmtap_drop cause)
 		[VMTAP_DROP_TOO_LONG] = "too-long",	[VMTAP_DROP_BAD_HEADER] = "bad-header",
 		[VMTAP_DROP_REFUSED] = "refused",	[VMTAP_DROP_IF_DOWN] = "interface-down",
 		[VMTAP_DROP_QUEUE_FULL] = "queue-full", [VMTAP_DROP_IO] = "io-error",
-		[VMTAP_DROP_PURGED] = "purged",
-		[VMTAP_DROP_FILTERED] = "filtered",
+		[VMTAP_DROP_PURGED] = "purged",		[VMTAP_DROP_FILTERED] = "filtered",
 	};
 	_Static_assert(sizeof(names) / sizeof(names[0]) == VMTAP_DROP_CNT, "a name for each cause");
 

@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "conf/conf.h"
-#include "sock/sockaddr.h"
 #include "port/sock/stream-priv.h"
+#include "sock/sockaddr.h"
 
 static struct vmtap_error err;
 

@@ -161,7 +161,7 @@ void vu_tx_run(struct vu *v, unsigned index)
 	struct vring *ring = v->dev.queues[index].ring;
 	unsigned turn = 0;
 
-	if (!v->port.polling || v->port.held || !v->io[index].runs)
+	if (!v->port.polling || v->port.held || !v->io[index].runs || !v->io[index].begun)
 		return;
 	vring_want_kicks(ring, false);
 	while (turn < PORT_BUDGET) {

@@ -44,6 +44,8 @@ extern const char vu_help[];
  * @more: goes on where a turn ended on its budget, or a resume came
  * @runs: the ring is started
  * @told: that the ring is broken has been said
+ * @begun: the front end enabled the queue once. What a guest sends on a queue that is not enabled is
+ *         discarded; but what it sent while there was no back end waits for that message
  * @blank_kicks: kicks for a ring that nobody wrote; BLANK_NOT: enough, or it was written
  */
 struct vu_queue_io {
@@ -51,7 +53,7 @@ struct vu_queue_io {
 	unsigned index;
 	struct loop_watch kick;
 	struct loop_task more;
-	bool runs, told;
+	bool runs, told, begun;
 	uint8_t blank_kicks;
 };
 
