@@ -44,8 +44,8 @@ extern const char vu_help[];
  * @more: goes on where a turn ended on its budget, or a resume came
  * @runs: the ring is started
  * @told: that the ring is broken has been said
- * @begun: the front end enabled the queue once. What a guest sends on a queue that is not enabled is
- *         discarded; but what it sent while there was no back end waits for that message
+ * @begun: the front end enabled the queue once, or had time to. What a guest sends on a queue that is
+ *         not enabled is discarded; but what it sent while there was no back end waits for that message
  * @blank_kicks: kicks for a ring that nobody wrote; BLANK_NOT: enough, or it was written
  */
 struct vu_queue_io {
@@ -90,6 +90,7 @@ struct vu_tx_burst {
  * @mergeable: a frame for the guest may fill several buffers
  * @mac:     of the options, with which each session begins
  * @io:       one per queue of @dev
+ * @grace:    ends the wait of frames for their queue to be enabled
  * @polled:   queues without a kick descriptor, looked at by @poll
  */
 struct vu {
@@ -113,7 +114,7 @@ struct vu {
 
 	struct vu_queue_io *io;
 	unsigned polled;
-	struct loop_timer poll;
+	struct loop_timer poll, grace;
 	struct log_limit infos;
 	struct vu_rx_burst rx;
 	struct vu_tx_burst tx;

@@ -45,6 +45,8 @@
 
 /** How often a ring without a kick descriptor is looked at. */
 #define POLL_NS (NSEC_PER_MSEC / 2)
+/** How long a front end has to enable a queue that it started, before what is sent there is discarded. */
+#define GRACE_NS (100 * NSEC_PER_MSEC)
 /** So many kicks for a ring that nobody wrote say that the memory is not shared. */
 #define BLANK_NOT 2
 
@@ -290,6 +292,18 @@ static void poll_fire(struct loop_timer *t)
 			run_queue(v, i);
 }
 
+/* Queues that nobody enabled are the guest's no more: what it sends there is discarded from now on. */
+static void grace_fire(struct loop_timer *t)
+{
+	struct vu *v = container_of(t, struct vu, grace);
+
+	for (unsigned i = 1; i < v->dev.queue_cnt; i += 2) {
+		v->io[i].begun = true;
+		if (v->io[i].runs)
+			loop_task_add(v->port.env->loop, &v->io[i].more);
+	}
+}
+
 static void watch_kick(struct vu *v, unsigned index, int fd)
 {
 	struct loop *loop = v->port.env->loop;
@@ -341,6 +355,8 @@ static void dev_started(struct vu_dev *dev, unsigned index)
 		rings_changed(v);
 	} else {
 		loop_task_add(v->port.env->loop, &v->io[index].more); /* what is there already */
+		if (!v->io[index].begun)
+			loop_timer_set(v->port.env->loop, &v->grace, GRACE_NS);
 		if (vu_dev_is_ctrl(dev, index))
 			rings_changed(v);
 	}
@@ -476,6 +492,7 @@ static void conn_end(struct conn *c)
 	vu_dev_reset(&v->dev);
 	vu_session_free(v->session);
 	v->session = NULL;
+	loop_timer_del(v->port.env->loop, &v->grace);
 	for (unsigned i = 0; i < v->dev.queue_cnt; i++)
 		v->io[i].begun = false;
 	memcpy(v->dev.config, v->mac, sizeof(v->mac)); /* not the last guest's */
@@ -553,6 +570,7 @@ static void vu_close(struct port *p)
 	conn_close(&v->conn);
 	loop_task_del(p->env->loop, &v->end_task);
 	loop_timer_del(p->env->loop, &v->poll);
+	loop_timer_del(p->env->loop, &v->grace);
 }
 
 static void vu_free(struct port *p)
@@ -621,6 +639,7 @@ static struct port *vu_open(const struct port_env *env, const char *name, const 
 	v->watch = (struct loop_watch) { .ready = session_ready, .fd = -1 };
 	v->end_task.run = end_run;
 	v->poll.fire = poll_fire;
+	v->grace.fire = grace_fire;
 	conn_init(&v->conn, &conn_ops, &v->port, v->object);
 	if (init_device(v, &c) < 0)
 		error_errno(err, ENOMEM, v->object, "open the port");
