@@ -373,23 +373,10 @@ static void dev_stopping(struct vu_dev *dev, unsigned index)
 		rings_changed(v);
 }
 
-/* QEMU leaves memory out that it cannot share, and says nothing; the rings would wait for ever. */
-static void say_unshared(struct vu *v, unsigned index)
-{
-	const struct vu_queue *q = &v->dev.queues[index];
-
-	if (index == 0 && q->enabled && q->has_kick && q->has_addr && !mem_cnt(v->dev.mem))
-		sock_say(
-			&v->port, &v->infos, VMTAP_LOG_WARNING,
-			"the guest drives its NIC, but no memory came: it is not shared; QEMU: -object "
-			"memory-backend-memfd,id=mem,size=...,share=on and -machine memory-backend=mem");
-}
-
 static void dev_enabled(struct vu_dev *dev, unsigned index)
 {
 	struct vu *v = vu_of_dev(dev);
 
-	say_unshared(v, index);
 	v->io[index].begun |= dev->queues[index].enabled;
 	if (is_rx(v, index))
 		rings_changed(v);
