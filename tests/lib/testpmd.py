@@ -30,6 +30,8 @@ class Testpmd:
 
     def __init__(self, ns, path, folder, name="testpmd", queues=1, server=False, args=(), wait=True, **devargs):
         self.name = name
+        # The prompt is written letter by letter: what other threads say must not come in between.
+        self.out = os.path.join(folder, name + ".out")
         self.log = os.path.join(folder, name + ".log")
         self.prompts = 0
         vdev = "net_virtio_user0,path=%s,queues=%d" % (path, queues)
@@ -40,34 +42,42 @@ class Testpmd:
                "--no-huge", "-m", "128", "--single-file-segments", "--no-pci", "--no-telemetry",
                "--lcores", "0@%d,1@%d" % (core, core), "--log-level", "pmd.net.virtio.init:debug", "--vdev", vdev,
                "--", "-i", "--nb-cores=1", "--no-mlockall", "--total-num-mbufs=4096", "--no-flush-rx",
-               "--rxq=%d" % queues, "--txq=%d" % queues, *args]
-        with open(self.log, "wb") as log:
-            self.proc = ns.popen(cmd, stdin=subprocess.PIPE, stdout=log, stderr=log)
+               "--mask-event=intr_lsc", "--rxq=%d" % queues, "--txq=%d" % queues, *args]
+        with open(self.out, "wb") as out, open(self.log, "wb") as log:
+            self.proc = ns.popen(cmd, stdin=subprocess.PIPE, stdout=out, stderr=log)
         if wait:
             self.wait_ready()
 
-    def output(self):
-        with open(self.log, errors="replace") as f:
+    @staticmethod
+    def _text(path):
+        with open(path, errors="replace") as f:
             return f.read()
+
+    def output(self):
+        """What it logged, and then what it said to commands."""
+        return self._text(self.log) + self._text(self.out)
 
     def _prompted(self):
         if self.proc.poll() is not None:
             raise Failed("%s: exit status %d\n%s" % (self.name, self.proc.returncode, self.output()))
-        return self.output().count(PROMPT) > self.prompts
+        return self._text(self.out).count(PROMPT) > self.prompts
 
     def wait_ready(self, timeout=15):
         """Until it takes commands."""
-        wait_until(self._prompted, timeout, "testpmd's prompt")
+        try:
+            wait_until(self._prompted, timeout, "testpmd's prompt")
+        except TimeoutError as e:
+            raise Failed("%s: no prompt\n%s" % (self.name, self.output()[-4000:])) from e
         self.prompts += 1
 
     def command(self, *lines):
         """Run commands. Returns what they said."""
-        start = len(self.output())
+        start = len(self._text(self.out))
         for line in lines:
             self.proc.stdin.write(line.encode() + b"\n")
             self.proc.stdin.flush()
             self.wait_ready()
-        return self.output()[start:]
+        return self._text(self.out)[start:]
 
     def forward(self, mode, start="start"):
         """Begin to forward: io, rxonly, txonly, flowgen, "io retry" (wait for room), ..."""
