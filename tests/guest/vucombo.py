@@ -56,12 +56,10 @@ class ComboLink(Link):
         super().check()
 
     def configure(self, guest):
-        found = guest.ok("cd /sys/class/net/%s; cat mtu device/features; ethtool -g ${PWD##*/}" %
-                         guest.ifnames[self.mac])
+        found = super().configure(guest, "(cd /sys/class/net/{eth}; cat mtu device/features; ethtool -g {eth})")
         mtu, self.bits, rings = found.split("\n", 2)
         self.told_mtu = int(mtu)
         self.sizes = tuple(int(n) for n in re.findall(r"^[RT]X:\t+(\d+)$", rings.split("Current")[1], re.M))
-        super().configure(guest)
 
     def features(self):
         return features_in(self.bits)

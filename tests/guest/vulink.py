@@ -20,8 +20,8 @@ from vmtap import Vmtap
 
 TWO_CPUS = ["-smp", "2"]
 
-SIZE = 1 << 20
-FLOOD = 300
+SIZE = 1 << 19
+FLOOD = 150
 # What the guest does in Link.check(), in one go
 CHECK = """
 [ -e /tmp/data.sum ] || {{ head -c {size} /dev/urandom >/tmp/data; sha256sum </tmp/data >/tmp/data.sum; }}
@@ -101,11 +101,12 @@ class Link:
         if not self.bridge:
             self._address(self.tap)
 
-    def configure(self, guest):
-        """Set the NIC of the guest up; again after a reboot."""
+    def configure(self, guest, before="true"):
+        """Set the NIC of the guest up; again after a reboot. Returns what the command @before says,
+        which may have {eth} in it."""
         self.guest = guest
         eth = self.eth = guest.ifnames[self.mac]
-        guest.ok("echo 0 >/proc/sys/net/ipv6/conf/%s/accept_dad; ip link set %s mtu %d up && "
+        return guest.ok(before.format(eth=eth) + "; echo 0 >/proc/sys/net/ipv6/conf/%s/accept_dad; ip link set %s mtu %d up && "
                  "ip addr replace %s/24 dev %s && ip addr replace %s/64 dev %s" % (
                      eth, eth, self.mtu, self.guest_address[4], eth, self.guest_address[6], eth))
 
