@@ -19,18 +19,11 @@
 
 #include <endian.h>
 #include <linux/if_ether.h>
-#include <linux/virtio_config.h>
-#include <linux/virtio_net.h>
 #include <string.h>
 
 #include "base/iov.h"
 #include "net/packet.h"
-
-/* linux/virtio_net.h has these since Linux 6.2 */
-#ifndef VIRTIO_NET_F_GUEST_USO4
-#define VIRTIO_NET_F_GUEST_USO4 54
-#define VIRTIO_NET_F_GUEST_USO6 55
-#endif
+#include "port/vu/features.h"
 
 #define BIT(N) (UINT64_C(1) << (N))
 #define GUEST_OFFLOADS                                                 \

@@ -16,8 +16,7 @@
 #ifndef PORT_VU_DEV_H
 #define PORT_VU_DEV_H
 
-#include <linux/virtio_net.h>
-
+#include "port/vu/features.h"
 #include "virtio/inflight.h"
 #include "virtio/mem.h"
 #include "virtio/vring.h"

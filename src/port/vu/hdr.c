@@ -2,11 +2,7 @@
 /* What a virtio-net header that a guest wrote may say. */
 #include "port/vu/hdr.h"
 
-#include <linux/virtio_net.h>
-
-#ifndef VIRTIO_NET_F_HOST_USO /* Linux 6.2 */
-#define VIRTIO_NET_F_HOST_USO 56
-#endif
+#include "port/vu/features.h"
 
 static bool has(uint64_t features, unsigned feature)
 {

@@ -16,7 +16,6 @@
  *   Post buffers that are too small: a frame that no chain holds is dropped as too
  *   long; so is one that takes more than VRING_CHAIN_MAX mergeable ones.
  */
-#include <linux/virtio_net.h>
 #include <string.h>
 
 #include "base/iov.h"
@@ -68,9 +67,7 @@ static size_t sink_put(struct sink *s, const void *data, size_t len)
 	return done;
 }
 
-/**
- * struct source - What is to be copied: the header, then the frame's pieces
- */
+/** struct source - What of a frame is still to be copied */
 struct source {
 	const struct iovec *iov;
 	unsigned cnt;
@@ -155,9 +152,11 @@ static enum place find_room(struct vu *v, const struct vu_queue *q, uint64_t len
 	uint64_t room = 0;
 
 	do {
+		enum place more;
+
 		if (n == VRING_CHAIN_MAX || descs >= size)
 			return DROPPED; /* more than all that the ring can hold */
-		enum place more = more_chains(rx, q->ring, n, n ? VRING_BURST_MAX : left);
+		more = more_chains(rx, q->ring, n, n ? VRING_BURST_MAX : left);
 
 		if (more != PLACED)
 			return more;
@@ -173,9 +172,9 @@ static struct vmtap_net_hdr header(const struct vu *v, const struct vmtap_frame 
 {
 	struct vmtap_net_hdr hdr = f->hdr;
 
+	/* A TAP says DATA_VALID of what it verified; not to this guest (virtio 1.2, 5.1.6.4.1). */
 	if (!(v->port.accepts & VMTAP_OFFLOAD_CSUM))
-		hdr.flags =
-			0; /* virtio 1.2, 5.1.6.4.1; a TAP says so of each checksum that it has verified */
+		hdr.flags = 0;
 	hdr.num_buffers = (uint16_t)used;
 	if (v->swap)
 		hdr_swap(&hdr);

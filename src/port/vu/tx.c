@@ -22,10 +22,10 @@
 #include <string.h>
 
 #include "base/iov.h"
+#include "net/packet.h"
 #include "port/vu/hdr.h"
 #include "port/vu/vu-int.h"
 
-#define ETH_HDR_LEN 14u
 /** More pieces than any device takes in one go; such a frame is copied. */
 #define PIECES_MAX 64u
 

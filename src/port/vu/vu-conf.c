@@ -2,21 +2,14 @@
 /* The options of the `vhost-user` port. */
 #include <errno.h>
 #include <linux/vhost_types.h>
-#include <linux/virtio_config.h>
-#include <linux/virtio_net.h>
 #include <linux/virtio_ring.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "conf/conf.h"
+#include "port/vu/features.h"
+#include "port/vu/proto.h"
 #include "port/vu/vu-int.h"
-
-#ifndef VIRTIO_NET_F_GUEST_USO4 /* Linux 6.2 */
-#define VIRTIO_NET_F_GUEST_USO4 54
-#define VIRTIO_NET_F_GUEST_USO6 55
-#define VIRTIO_NET_F_HOST_USO 56
-#endif
-#define VHOST_USER_F_PROTOCOL_FEATURES 30
 
 #define BIT(FEATURE) (1ull << (FEATURE))
 

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The `vhost-user` port: the control queue, where the front end leaves it to us. */
-#include <linux/virtio_net.h>
-
 #include "port/vu/vu-int.h"
 
 #define CHAINS 16u /* commands are rare */

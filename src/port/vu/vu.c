@@ -22,7 +22,6 @@
 #include "port/vu/vu.h"
 
 #include <errno.h>
-#include <linux/virtio_net.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,15 +32,10 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "conf/conf.h"
+#include "port/vu/features.h"
 #include "port/vu/hdr.h"
 #include "port/vu/vu-int.h"
 #include "sock/say.h"
-
-#ifndef VIRTIO_NET_F_GUEST_USO4 /* Linux 6.2 */
-#define VIRTIO_NET_F_GUEST_USO4 54
-#define VIRTIO_NET_F_GUEST_USO6 55
-#endif
-#define VIRTIO_F_VERSION_1 32
 
 /** How often a ring without a kick descriptor is looked at. */
 #define POLL_NS (NSEC_PER_MSEC / 2)
