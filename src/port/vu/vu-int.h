@@ -130,8 +130,23 @@ static inline struct vu *vu_of_port(const struct port *p)
 /** vu_check() - After a turn: is the guest's memory still there, and the ring of queue @index whole? */
 void vu_check(struct vu *v, unsigned index);
 
+/** vu_end_later() - The session is over, for @err, when nobody is inside of it. */
+void vu_end_later(struct vu *v, const struct vmtap_error *err);
+
 /** vu_ctrl_changed() - The guest may have said something on the control queue: pairs, offloads. */
 void vu_ctrl_changed(struct vu *v);
+
+/* vu-kick.c, what makes a queue run -------------------------------------------- */
+
+/** vu_kicks_init() - @v->io has an entry for each queue. */
+void vu_kicks_init(struct vu *v);
+/** vu_watch_kick() - The kick descriptor of queue @index is @fd from now on, or, -1, none. Also to be
+ *  called when the queue starts or stops. */
+void vu_watch_kick(struct vu *v, unsigned index, int fd);
+/** vu_await_enable() - Queue @index is started: it has a moment to be enabled. */
+void vu_await_enable(struct vu *v, unsigned index);
+/** vu_kicks_end() - The session is over; no queue runs. */
+void vu_kicks_end(struct vu *v);
 
 /* tx.c, from the guest ---------------------------------------------------------- */
 

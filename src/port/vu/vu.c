@@ -22,27 +22,16 @@
 #include "port/vu/vu.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
-#include "base/clock.h"
 #include "base/error.h"
 #include "conf/conf.h"
 #include "port/vu/features.h"
 #include "port/vu/hdr.h"
 #include "port/vu/vu-int.h"
 #include "sock/say.h"
-
-/** How often a ring without a kick descriptor is looked at. */
-#define POLL_NS (NSEC_PER_MSEC / 2)
-/** How long a front end has to enable a queue that it started, before what is sent there is discarded. */
-#define GRACE_NS (100 * NSEC_PER_MSEC)
-/** So many kicks for a ring that nobody wrote say that the memory is not shared. */
-#define BLANK_NOT 2
 
 static struct vu *vu_of_dev(struct vu_dev *dev)
 {
@@ -157,7 +146,7 @@ void vu_ctrl_changed(struct vu *v)
 
 /* ------------------------------------------------------------ end of a session */
 
-static void end_later(struct vu *v, const struct vmtap_error *err)
+void vu_end_later(struct vu *v, const struct vmtap_error *err)
 {
 	if (!v->end_err.code)
 		v->end_err = *err;
@@ -184,7 +173,7 @@ void vu_check(struct vu *v, unsigned index)
 			  "the front end cut its file, and pages that were shared are gone");
 		error_remedy(&err, "have the VMM seal it (QEMU: -object memory-backend-memfd,"
 				   "share=on), and nobody else write it");
-		end_later(v, &err);
+		vu_end_later(v, &err);
 	}
 	if (!why || v->io[index].told)
 		return;
@@ -193,132 +182,6 @@ void vu_check(struct vu *v, unsigned index)
 		 "queue %u is broken until the guest sets it up again: %s", index, why);
 	if (is_rx(v, index))
 		rings_changed(v);
-}
-
-/* ------------------------------------------------------------------------ kicks */
-
-/* Buffers came, perhaps those that a frame waits for. */
-static void rx_kicked(struct vu *v, struct vring *ring)
-{
-	vring_want_kicks(ring, false);
-	port_writable(&v->port); /* asks for them again when they are still too few */
-}
-
-static void run_queue(struct vu *v, unsigned index)
-{
-	if (vu_dev_is_ctrl(&v->dev, index))
-		vu_ctrl_run(v, index);
-	else if (index % 2)
-		vu_tx_run(v, index);
-	else
-		rx_kicked(v, v->dev.queues[index].ring);
-}
-
-static void more_run(struct loop_task *t)
-{
-	struct vu_queue_io *io = container_of(t, struct vu_queue_io, more);
-
-	run_queue(io->vu, io->index);
-}
-
-/* Without waiting, also where somebody else took what was there, and where the front end made its
- * descriptor, whose flags it shares, wait. */
-static ssize_t read_kick(int fd)
-{
-	uint64_t cnt;
-	const struct iovec iov = { .iov_base = &cnt, .iov_len = sizeof(cnt) };
-	struct pollfd p = { .fd = fd, .events = POLLIN };
-	ssize_t n = preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
-
-	if (n >= 0 || errno != EOPNOTSUPP)
-		return n;
-	if (poll(&p, 1, 0) == 1)
-		return read(fd, &cnt, sizeof(cnt));
-	errno = EAGAIN;
-	return -1;
-}
-
-/*
- * A VMM that maps its memory privately has descriptors to pass all the same, but what the guest writes is
- * not in them. It shows when a guest kicks for a ring that nobody wrote. Once is no proof: QEMU
- * kicks each ring when it starts.
- */
-static void check_shared(struct vu_queue_io *io)
-{
-	if (!vring_is_blank(io->vu->dev.queues[io->index].ring))
-		io->blank_kicks = BLANK_NOT;
-	else if (++io->blank_kicks == BLANK_NOT)
-		sock_say(
-			&io->vu->port, &io->vu->infos, VMTAP_LOG_WARNING,
-			"queue %u was kicked, and nobody wrote its ring: the VMM does not share the "
-			"guest's memory, and the guest has no network; QEMU: -object "
-			"memory-backend-memfd,id=mem,size=...,share=on and "
-			"-machine memory-backend=mem",
-			io->index);
-}
-
-/* Any descriptor that becomes readable will do; an eventfd is the usual one. */
-static void kick_ready(struct loop_watch *w, uint32_t events)
-{
-	struct vu_queue_io *io = container_of(w, struct vu_queue_io, kick);
-	ssize_t n = read_kick(w->fd);
-
-	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
-		sock_say(&io->vu->port, &io->vu->infos, VMTAP_LOG_WARNING,
-			 "the kick descriptor of queue %u is of no use any more (%s); the queue "
-			 "rests until there is another",
-			 io->index, n ? strerror(errno) : "it was closed");
-		loop_del(io->vu->port.env->loop, w);
-	}
-	if (io->blank_kicks != BLANK_NOT && n > 0)
-		check_shared(io);
-	run_queue(io->vu, io->index);
-}
-
-static void poll_fire(struct loop_timer *t)
-{
-	struct vu *v = container_of(t, struct vu, poll);
-
-	if (v->polled)
-		loop_timer_set(v->port.env->loop, t, POLL_NS);
-	for (unsigned i = 0; i < v->dev.queue_cnt; i++)
-		if (v->io[i].runs && v->dev.queues[i].polled)
-			run_queue(v, i);
-}
-
-/* Queues that nobody enabled are the guest's no more: what it sends there is discarded from now on. */
-static void grace_fire(struct loop_timer *t)
-{
-	struct vu *v = container_of(t, struct vu, grace);
-
-	for (unsigned i = 1; i < v->dev.queue_cnt; i += 2) {
-		v->io[i].begun = true;
-		if (v->io[i].runs)
-			loop_task_add(v->port.env->loop, &v->io[i].more);
-	}
-}
-
-static void watch_kick(struct vu *v, unsigned index, int fd)
-{
-	struct loop *loop = v->port.env->loop;
-	struct vmtap_error err;
-	int ret;
-
-	loop_del(loop, &v->io[index].kick);
-	v->polled = 0;
-	for (unsigned i = 0; i < v->dev.queue_cnt; i++)
-		v->polled += v->io[i].runs && v->dev.queues[i].polled;
-	if (v->polled)
-		loop_timer_set(loop, &v->poll, POLL_NS);
-	if (fd < 0 || !v->io[index].runs)
-		return;
-	ret = loop_add(loop, &v->io[index].kick, fd, EPOLLIN);
-	if (ret == 0)
-		return;
-	error_set(&err, -ret, v->object, "watch the kick descriptor of a queue", "%s",
-		  strerror(-ret));
-	error_remedy(&err, "the front end is to pass an eventfd, or say that there is none");
-	end_later(v, &err);
 }
 
 /* ------------------------------------------------------------ what the device says */
@@ -343,14 +206,13 @@ static void dev_started(struct vu_dev *dev, unsigned index)
 	v->io[index].runs = true;
 	v->io[index].told = false;
 	v->io[index].blank_kicks = 0;
-	watch_kick(v, index, q->kick);
+	vu_watch_kick(v, index, q->kick);
 	if (is_rx(v, index)) {
 		vring_want_kicks(q->ring, false);
 		rings_changed(v);
 	} else {
 		loop_task_add(v->port.env->loop, &v->io[index].more); /* what is there already */
-		if (!v->io[index].begun)
-			loop_timer_set(v->port.env->loop, &v->grace, GRACE_NS);
+		vu_await_enable(v, index);
 		if (vu_dev_is_ctrl(dev, index))
 			rings_changed(v);
 	}
@@ -362,7 +224,7 @@ static void dev_stopping(struct vu_dev *dev, unsigned index)
 
 	v->io[index].runs = false;
 	loop_task_del(v->port.env->loop, &v->io[index].more);
-	watch_kick(v, index, -1);
+	vu_watch_kick(v, index, -1);
 	if (is_rx(v, index) || vu_dev_is_ctrl(dev, index))
 		rings_changed(v);
 }
@@ -383,7 +245,7 @@ static void dev_kick_fd(struct vu_dev *dev, unsigned index, int fd)
 {
 	struct vu *v = vu_of_dev(dev);
 
-	watch_kick(v, index, fd);
+	vu_watch_kick(v, index, fd);
 	if (fd >= 0 && v->io[index].runs)
 		loop_task_add(v->port.env->loop, &v->io[index].more);
 }
@@ -473,9 +335,7 @@ static void conn_end(struct conn *c)
 	vu_dev_reset(&v->dev);
 	vu_session_free(v->session);
 	v->session = NULL;
-	loop_timer_del(v->port.env->loop, &v->grace);
-	for (unsigned i = 0; i < v->dev.queue_cnt; i++)
-		v->io[i].begun = false;
+	vu_kicks_end(v);
 	memcpy(v->dev.config, v->mac, sizeof(v->mac)); /* not the last guest's */
 	steer_reset(&v->steer);
 	dev_features(&v->dev); /* nobody is there: no offload is taken */
@@ -550,8 +410,7 @@ static void vu_close(struct port *p)
 
 	conn_close(&v->conn);
 	loop_task_del(p->env->loop, &v->end_task);
-	loop_timer_del(p->env->loop, &v->poll);
-	loop_timer_del(p->env->loop, &v->grace);
+	vu_kicks_end(v);
 }
 
 static void vu_free(struct port *p)
@@ -593,10 +452,7 @@ static int init_device(struct vu *v, const struct vu_conf *c)
 	v->io = calloc(v->dev.queue_cnt, sizeof(*v->io));
 	if (!v->io)
 		return -ENOMEM;
-	for (unsigned i = 0; i < v->dev.queue_cnt; i++) {
-		v->io[i] = (struct vu_queue_io) { .vu = v, .index = i, .more.run = more_run };
-		v->io[i].kick = (struct loop_watch) { .ready = kick_ready, .fd = -1 };
-	}
+	vu_kicks_init(v);
 	dev_features(&v->dev);
 	return 0;
 }
@@ -619,8 +475,6 @@ static struct port *vu_open(const struct port_env *env, const char *name, const 
 	v->peer_link_up = true;
 	v->watch = (struct loop_watch) { .ready = session_ready, .fd = -1 };
 	v->end_task.run = end_run;
-	v->poll.fire = poll_fire;
-	v->grace.fire = grace_fire;
 	conn_init(&v->conn, &conn_ops, &v->port, v->object);
 	if (init_device(v, &c) < 0)
 		error_errno(err, ENOMEM, v->object, "open the port");
