@@ -337,6 +337,47 @@ static void a_port_paused_in_the_middle_takes_nothing_more_from_the_guest(void *
 	assert_int_equal(reap(1), 8);
 }
 
+static unsigned waiting;
+
+static void offer_rest(void)
+{
+	waiting -= send_frames(waiting, NULL, 0);
+}
+
+/* Rings pause for it; frames that wait for buffers wait on. */
+static void new_memory_drops_no_frame_that_waits(void **state)
+{
+	set_up(MODERN);
+	post(0, 2048);
+	post(1, 2048);
+	waiting = 5 - send_frames(5, NULL, 0);
+	assert_int_equal(waiting, 3);
+	rig.writable = offer_rest;
+	share_memory();
+	dispatch();
+	assert_int_equal(waiting, 3);
+	for (unsigned i = 2; i < 5; i++)
+		post(i, 2048);
+	kick(rig.kick[0]);
+	dispatch();
+	assert_int_equal(waiting, 0);
+	assert_int_equal(reap(0), 5);
+	assert_int_equal(stats_of(rig.vu).tx.drops[VMTAP_DROP_PEER_GONE], 0);
+}
+
+/* They wait for nobody then. */
+static void a_disabled_ring_drops_frames_that_wait(void **state)
+{
+	set_up(MODERN);
+	waiting = 5 - send_frames(5, NULL, 0);
+	assert_int_equal(waiting, 5);
+	rig.writable = offer_rest;
+	send_state(VHOST_USER_SET_VRING_ENABLE, 0, 0);
+	dispatch();
+	assert_int_equal(waiting, 0);
+	assert_int_equal(stats_of(rig.vu).tx.drops[VMTAP_DROP_PEER_GONE], 5);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, rig_open, rig_close)
 #define PAIRS(f) cmocka_unit_test_setup_teardown(f, rig_open2, rig_close)
 
@@ -357,6 +398,8 @@ int main(void)
 		CASE(memory_that_goes_does_not_break_a_dgram),
 		CASE(says_nothing_of_checksums_to_a_guest_that_does_not_know_of_them),
 		CASE(says_to_others_that_a_checksum_is_right),
+		CASE(new_memory_drops_no_frame_that_waits),
+		CASE(a_disabled_ring_drops_frames_that_wait),
 		CASE(a_port_paused_in_the_middle_takes_nothing_more_from_the_guest),
 	};
 

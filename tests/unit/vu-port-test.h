@@ -44,6 +44,7 @@
  * @queues: receive, transmit, ..., control
  * @got:   frames that the application took; @takes: how many it takes still
  * @in_frames: called for each burst, may be NULL
+ * @writable: called when the application may offer again, may be NULL
  */
 struct rig {
 	struct vmtap *v;
@@ -55,6 +56,7 @@ struct rig {
 	uint64_t features;
 	unsigned got, takes;
 	void (*in_frames)(void);
+	void (*writable)(void);
 };
 
 static struct rig rig;
@@ -234,6 +236,12 @@ static inline unsigned frames_in(void *opaque, const struct vmtap_frame *frames,
 	return n;
 }
 
+static inline void app_writable(void *opaque)
+{
+	if (rig.writable)
+		rig.writable();
+}
+
 /* @cnt frames for the guest, to address @mac (NULL: everybody), with @hdr_flags. Return: how many were
  * taken */
 static inline unsigned send_frames(unsigned cnt, const uint8_t *mac, uint8_t hdr_flags)
@@ -264,7 +272,9 @@ static inline struct vmtap_stats stats_of(const struct vmtap_port *p)
 
 static inline int open_pairs(unsigned pairs)
 {
-	static const struct vmtap_app_ops ops = { .size = sizeof(ops), .frames = frames_in };
+	static const struct vmtap_app_ops ops = { .size = sizeof(ops),
+						  .frames = frames_in,
+						  .writable = app_writable };
 	struct vmtap_config config = { .size = sizeof(config), .log_level = VMTAP_LOG_ERROR };
 	char spec[64];
 	int pair[2];

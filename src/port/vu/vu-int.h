@@ -85,6 +85,7 @@ struct vu_tx_burst {
 /**
  * struct vu - A vhost-user port
  * @end_task: takes the session down, outside of any work on a ring; @end_err says why
+ * @idle_task: no ring takes frames, and none has begun to since
  * @hdr_len:  bytes of the virtio-net header in buffers
  * @swap:     it is little-endian and we are not
  * @mergeable: a frame for the guest may fill several buffers
@@ -100,7 +101,7 @@ struct vu {
 	struct vu_dev dev;
 	struct vu_session *session;
 	struct loop_watch watch;
-	struct loop_task end_task;
+	struct loop_task end_task, idle_task;
 	struct vmtap_error end_err;
 
 	unsigned hdr_len;

@@ -117,7 +117,16 @@ static bool takes_frames(const struct vu *v, unsigned pair)
 	return v->io[2 * pair].runs && is_rx(v, 2 * pair) && q->enabled && !vring_error(q->ring);
 }
 
-/* Which receive rings take frames? Without any, the port waits and frames for it are dropped. */
+static void idle_run(struct loop_task *t)
+{
+	struct vu *v = container_of(t, struct vu, idle_task);
+
+	if (!v->steer.cnt)
+		port_set_state(&v->port, VMTAP_PORT_WAITING);
+}
+
+/* Which receive rings take frames? Without any, the port waits and frames for it are dropped; but not
+ * before the message is over: rings pause for a change of memory, and run on. */
 static void rings_changed(struct vu *v)
 {
 	const unsigned pairs = pairs_in_use(v);
@@ -127,8 +136,12 @@ static void rings_changed(struct vu *v)
 		if (takes_frames(v, i))
 			v->steer.pairs[cnt++] = (uint8_t)i;
 	v->steer.cnt = cnt;
-	port_set_state(&v->port, cnt ? VMTAP_PORT_UP : VMTAP_PORT_WAITING);
-	port_writable(&v->port); /* there may be room now, or nothing to wait for */
+	if (!cnt) {
+		loop_task_add(v->port.env->loop, &v->idle_task);
+		return;
+	}
+	port_set_state(&v->port, VMTAP_PORT_UP);
+	port_writable(&v->port); /* there may be room now */
 }
 
 void vu_ctrl_changed(struct vu *v)
@@ -410,6 +423,7 @@ static void vu_close(struct port *p)
 
 	conn_close(&v->conn);
 	loop_task_del(p->env->loop, &v->end_task);
+	loop_task_del(p->env->loop, &v->idle_task);
 	vu_kicks_end(v);
 }
 
@@ -475,6 +489,7 @@ static struct port *vu_open(const struct port_env *env, const char *name, const 
 	v->peer_link_up = true;
 	v->watch = (struct loop_watch) { .ready = session_ready, .fd = -1 };
 	v->end_task.run = end_run;
+	v->idle_task.run = idle_run;
 	conn_init(&v->conn, &conn_ops, &v->port, v->object);
 	if (init_device(v, &c) < 0)
 		error_errno(err, ENOMEM, v->object, "open the port");
