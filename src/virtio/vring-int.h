@@ -153,10 +153,6 @@ struct vring {
 	struct vring_rec recs[VRING_SIZE_MAX];
 };
 
-/* vring.c */
-
-void vring_break(struct vring *r, const char *why);
-
 /* vring-fd.c */
 
 /** vring_fd_set() - @fd is borrowed; -1: none. */

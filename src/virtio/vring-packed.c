@@ -212,7 +212,7 @@ unsigned vring_packed_pop(struct vring *r, struct vring_chain *chains, unsigned 
 			break;
 	}
 	if (unlikely(why) && !n) /* good ones in front of it go out first */
-		vring_break(r, why);
+		vring_set_broken(r, why);
 	return n;
 }
 
@@ -241,7 +241,7 @@ unsigned vring_packed_pop_again(struct vring *r, struct vring_chain *chains, uns
 		n++;
 	}
 	if (why && !n)
-		vring_break(r, why);
+		vring_set_broken(r, why);
 	return n;
 }
 

@@ -158,7 +158,7 @@ static unsigned available(struct vring *r, unsigned max)
 	cnt = (uint16_t)(r->avail_seen - r->avail_at);
 	if (unlikely(cnt + r->busy > r->size)) {
 		r->avail_seen = r->avail_at;
-		vring_break(r, "the available index is too far ahead");
+		vring_set_broken(r, "the available index is too far ahead");
 		return 0;
 	}
 	return cnt < max ? cnt : max;
@@ -190,7 +190,7 @@ unsigned vring_split_pop(struct vring *r, struct vring_chain *chains, unsigned m
 	r->avail_at = (uint16_t)(r->avail_at + n);
 	r->busy += n;
 	if (unlikely(why) && !n) /* good ones in front of it go out first */
-		vring_break(r, why);
+		vring_set_broken(r, why);
 	return n;
 }
 
@@ -205,7 +205,7 @@ unsigned vring_split_pop_again(struct vring *r, struct vring_chain *chains, unsi
 		n++;
 	}
 	if (why && !n)
-		vring_break(r, why);
+		vring_set_broken(r, why);
 	return n;
 }
 

@@ -31,7 +31,7 @@ void vring_free(struct vring *r)
 
 /* broken */
 
-void vring_break(struct vring *r, const char *why)
+void vring_set_broken(struct vring *r, const char *why)
 {
 	if (!r->runs)
 		return;
@@ -43,11 +43,6 @@ void vring_break(struct vring *r, const char *why)
 const char *vring_error(const struct vring *r)
 {
 	return r->error;
-}
-
-void vring_set_broken(struct vring *r, const char *why)
-{
-	vring_break(r, why);
 }
 
 bool vring_is_started(const struct vring *r)
@@ -199,7 +194,7 @@ int vring_remap(struct vring *r)
 	assert(r->popped == r->pushed && (!r->batch || !r->runs));
 	if (locate(r, "", NULL) == 0)
 		return 0;
-	vring_break(r, "the ring is outside of the shared memory");
+	vring_set_broken(r, "the ring is outside of the shared memory");
 	return -EFAULT;
 }
 
