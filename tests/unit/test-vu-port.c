@@ -103,6 +103,47 @@ static void an_address_in_the_configuration_counts_for_the_filter(void **state)
 	assert_int_equal(received(mac_b), 1);
 }
 
+/* The link and announcement bits that a guest reads. */
+static unsigned config_status(void)
+{
+	struct vu_config c = { .offset = 6, .size = 2 };
+	struct {
+		struct vu_hdr hdr;
+		uint8_t body[14];
+	} reply;
+
+	send_msg(VHOST_USER_GET_CONFIG, &c, sizeof(reply.body), -1);
+	dispatch();
+	assert_int_equal(recv(rig.sock, &reply, sizeof(reply), MSG_DONTWAIT), 12 + 14);
+	return reply.body[12] | (unsigned)reply.body[13] << 8;
+}
+
+static void announce(void)
+{
+	send_u64(VHOST_USER_SEND_RARP, 0);
+	dispatch();
+}
+
+static void a_guest_that_can_announce_itself_is_asked_to(void **state)
+{
+	set_up(MODERN | BIT(VIRTIO_NET_F_CTRL_VQ) | BIT(VIRTIO_NET_F_STATUS) |
+	       BIT(VIRTIO_NET_F_GUEST_ANNOUNCE));
+	assert_int_equal(config_status(), VIRTIO_NET_S_LINK_UP);
+	announce();
+	assert_int_equal(config_status(), VIRTIO_NET_S_LINK_UP | VIRTIO_NET_S_ANNOUNCE);
+	assert_int_equal(command("\x03\x00", 2), VIRTIO_NET_OK); /* it did */
+	assert_int_equal(config_status(), VIRTIO_NET_S_LINK_UP);
+	assert_int_equal(rig.got, 1); /* RARP is for the network in any case */
+}
+
+static void a_guest_that_cannot_announce_itself_is_not_asked(void **state)
+{
+	set_up(MODERN | BIT(VIRTIO_NET_F_CTRL_VQ) | BIT(VIRTIO_NET_F_STATUS));
+	announce();
+	assert_int_equal(config_status(), VIRTIO_NET_S_LINK_UP);
+	assert_int_equal(command("\x03\x00", 2), VIRTIO_NET_ERR);
+}
+
 /* Front ends come and go; @dir gets a folder with the port's socket in it. */
 static void open_server(char *dir)
 {
@@ -389,6 +430,8 @@ int main(void)
 		PAIRS(pairs_are_those_enabled_when_the_front_end_has_the_control_queue),
 		PAIRS(pairs_are_those_that_the_guest_asked_for),
 		CASE(an_address_in_the_configuration_counts_for_the_filter),
+		CASE(a_guest_that_can_announce_itself_is_asked_to),
+		CASE(a_guest_that_cannot_announce_itself_is_not_asked),
 		CASE(an_address_goes_with_the_guest_that_set_it),
 		CASE(sees_what_was_kicked_before_the_descriptor_changed),
 		CASE(a_call_descriptor_that_is_full_blocks_nobody),

@@ -8,7 +8,7 @@
  *   vu_dev_ops. Rings run from the moment when they have memory, addresses, a base
  *   and a kick message, until GET_VRING_BASE, a reset, or the end of the
  *   session. Queue 2i receives (host to guest), 2i+1 transmits; for the control queue see
- *   vu_dev_is_ctrl().
+ *   vu_dev_ctrl().
  *
  * Threads
  *   The port's loop.
@@ -113,12 +113,18 @@ static inline bool vu_dev_has(const struct vu_dev *dev, unsigned feature)
 	return dev->features >> feature & 1;
 }
 
-/** vu_dev_is_ctrl() - Is there a control queue, and is it @index? It comes behind all pairs that there
- *  are when the front end knows of several, else behind the first (virtio 1.2, 5.1.2). */
+/** vu_dev_ctrl() - The index of the control queue; VU_QUEUES_MAX: there is none. It comes behind all
+ *  pairs that there are when the front end knows of several, else behind the first (virtio 1.2, 5.1.2). */
+static inline unsigned vu_dev_ctrl(const struct vu_dev *dev)
+{
+	if (!vu_dev_has(dev, VIRTIO_NET_F_CTRL_VQ))
+		return VU_QUEUES_MAX;
+	return vu_dev_has(dev, VIRTIO_NET_F_MQ) ? 2 * dev->pairs : 2;
+}
+
 static inline bool vu_dev_is_ctrl(const struct vu_dev *dev, unsigned index)
 {
-	return vu_dev_has(dev, VIRTIO_NET_F_CTRL_VQ) &&
-	       index == (vu_dev_has(dev, VIRTIO_NET_F_MQ) ? 2 * dev->pairs : 2);
+	return index == vu_dev_ctrl(dev);
 }
 
 #endif

@@ -62,16 +62,19 @@ static void config_init(struct vu *v, const struct vu_conf *c)
 	memset(v->dev.config + offsetof(struct virtio_net_config, speed), 0xff, 5); /* unknown */
 }
 
+/* Set or clear VIRTIO_NET_S_@bit. Return: did that change anything? */
+static bool config_status(struct vu *v, unsigned bit, bool on)
+{
+	const size_t off = offsetof(struct virtio_net_config, status);
+	const unsigned status = v->dev.config[off], now = on ? status | bit : status & ~bit;
+
+	config_put16(v, off, now);
+	return now != status;
+}
+
 static void link_changed(struct vu *v, bool up)
 {
-	size_t off = offsetof(struct virtio_net_config, status);
-	unsigned status = v->dev.config[off], now;
-
-	now = up ? status | VIRTIO_NET_S_LINK_UP : status & ~(unsigned)VIRTIO_NET_S_LINK_UP;
-	if (now == status)
-		return;
-	config_put16(v, off, now);
-	if (v->session)
+	if (config_status(v, VIRTIO_NET_S_LINK_UP, up) && v->session)
 		vu_session_config_changed(v->session);
 }
 
@@ -101,13 +104,18 @@ static unsigned accepts(const struct vu *v)
 
 /* ------------------------------------------------------------------- steering */
 
-/* The guest says it on the control queue; where the front end keeps that to itself, what is enabled says it. */
+/* Does the guest talk to us on a control queue? A front end may acknowledge it and keep it to itself. */
+static bool has_ctrl(const struct vu *v)
+{
+	const unsigned i = vu_dev_ctrl(&v->dev);
+
+	return i < v->dev.queue_cnt && v->io[i].runs;
+}
+
+/* The guest says it on the control queue; without one, what is enabled says it. */
 static unsigned pairs_in_use(const struct vu *v)
 {
-	const unsigned i = vu_dev_has(&v->dev, VIRTIO_NET_F_MQ) ? 2 * v->dev.pairs : 2;
-	const bool is_ours = i < v->dev.queue_cnt && vu_dev_is_ctrl(&v->dev, i) && v->io[i].runs;
-
-	return is_ours ? v->ctrl.pairs : v->dev.pairs;
+	return has_ctrl(v) ? v->ctrl.pairs : v->dev.pairs;
 }
 
 static bool takes_frames(const struct vu *v, unsigned pair)
@@ -148,9 +156,7 @@ void vu_ctrl_changed(struct vu *v)
 {
 	if (v->ctrl.announce_acked) {
 		v->ctrl.announce_acked = false;
-		config_put16(v, offsetof(struct virtio_net_config, status),
-			     v->dev.config[offsetof(struct virtio_net_config, status)] &
-				     ~(unsigned)VIRTIO_NET_S_ANNOUNCE);
+		config_status(v, VIRTIO_NET_S_ANNOUNCE, false);
 	}
 	memcpy(v->dev.config, v->ctrl.filter.mac, sizeof(v->ctrl.filter.mac));
 	port_set_accepts(&v->port, accepts(v));
@@ -271,6 +277,14 @@ static void dev_config(struct vu_dev *dev)
 	memcpy(v->ctrl.filter.mac, dev->config, sizeof(v->ctrl.filter.mac));
 }
 
+/* The guest knows all of its addresses; virtio 1.2, 5.1.6.5.4. */
+static void ask_guest_to_announce(struct vu *v)
+{
+	if (has_ctrl(v) && vu_dev_has(&v->dev, VIRTIO_NET_F_GUEST_ANNOUNCE) &&
+	    config_status(v, VIRTIO_NET_S_ANNOUNCE, true))
+		vu_session_config_changed(v->session);
+}
+
 /* The network is to learn where the guest is: after a migration, or when it asks. */
 static void dev_announce(struct vu_dev *dev, const uint8_t mac[6])
 {
@@ -285,6 +299,7 @@ static void dev_announce(struct vu_dev *dev, const uint8_t mac[6])
 		if (v->port.held || !port_offer(&v->port, &frame, 1))
 			break; /* it will be asked for again */
 	}
+	ask_guest_to_announce(v);
 }
 
 static int dev_mtu(struct vu_dev *dev, unsigned mtu)
@@ -350,6 +365,7 @@ static void conn_end(struct conn *c)
 	v->session = NULL;
 	vu_kicks_end(v);
 	memcpy(v->dev.config, v->mac, sizeof(v->mac)); /* not the last guest's */
+	config_status(v, VIRTIO_NET_S_ANNOUNCE, false);
 	steer_reset(&v->steer);
 	dev_features(&v->dev); /* nobody is there: no offload is taken */
 }
