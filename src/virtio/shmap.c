@@ -30,17 +30,21 @@ static int refuse(const struct shmap_part *part, int code, const char *reason, c
 	return -code;
 }
 
-/* A file that has a size, and that may be read and written through this descriptor. */
+/* A file in memory (memfd, tmpfs, hugetlbfs), that may be read and written through this descriptor. Only
+ * such files have seals, and the kernel tells without asking a file system, which for others may be a
+ * program of the front end's. */
 static int check_kind(const struct shmap_part *part, struct stat *st, struct vmtap_error *err)
 {
 	int flags = fcntl(part->fd, F_GETFL);
 
-	if (flags < 0 || fstat(part->fd, st) < 0)
+	if (flags < 0)
 		return refuse(part, errno, "it came without a usable descriptor", part->remedy,
 			      err);
-	if (!S_ISREG(st->st_mode))
-		return refuse(part, EINVAL, "its descriptor is no file that can be shared",
-			      part->remedy, err);
+	if (!(flags & O_PATH) && fcntl(part->fd, F_GET_SEALS) < 0)
+		return refuse(part, EINVAL, "its descriptor is no file in memory", part->remedy,
+			      err);
+	if (fstat(part->fd, st) < 0)
+		return error_errno(err, errno, part->object, part->action);
 	if ((flags & O_PATH) || (flags & O_ACCMODE) != O_RDWR)
 		return refuse(part, EACCES,
 			      (flags & O_ACCMODE) == O_RDONLY

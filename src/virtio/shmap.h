@@ -8,7 +8,9 @@
  *   that was asked for. Never in a core dump: it is not our memory.
  *
  * What the other side may do wrong
- *   Sizes and offsets are checked against the file. A file that is shrunk later: virtio/guard.h.
+ *   Sizes and offsets are checked against the file. A file that is shrunk later: virtio/guard.h. Only
+ *   files in memory are taken: a page of one on a disk, a network or FUSE can take for ever to come,
+ *   and every port with it.
  */
 #ifndef VIRTIO_SHMAP_H
 #define VIRTIO_SHMAP_H
@@ -41,7 +43,7 @@ struct shmap_part {
 };
 
 /** shmap_map() - @lost is raised when pages of it went; valid until shmap_unmap().
- *  Return: 0 or -errno and @err; EINVAL: the part is not in the file. */
+ *  Return: 0 or -errno and @err; EINVAL: the part is not in the file, or the file is not in memory. */
 int shmap_map(struct shmap *s, const struct shmap_part *part, atomic_bool *lost,
 	      struct vmtap_error *err);
 

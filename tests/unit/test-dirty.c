@@ -197,8 +197,11 @@ static void a_log_that_is_refused_changes_nothing(void **state)
 {
 	struct vmtap_error err = { 0 };
 	struct rig *r = *state;
-	int readonly = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	char path[40];
+	int readonly;
 
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", r->log_fd);
+	readonly = open(path, O_RDONLY | O_CLOEXEC);
 	mem_log_on(r->m, true);
 	assert_int_equal(mem_log_set(r->m, r->log_fd, PAGE + 1, 0, "vhost-user vm0", &err),
 			 -EINVAL);

@@ -125,6 +125,22 @@ static void refuses_what_is_no_file_and_names_share_on(void **state)
 		close(fds[i]);
 }
 
+/* Its pages come from a disk, or from whoever serves the file system, when they like. */
+static void refuses_a_file_that_is_not_in_memory(void **state)
+{
+	struct mem_slot s = slot_at(0x40000, 0x1000, 0);
+	int fd = open(".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	struct rig *r = *state;
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, MIB), 0);
+	if (fcntl(fd, F_GET_SEALS) >= 0)
+		skip(); /* this folder is in memory */
+	refuse(r, &s, fd, EINVAL, "is no file in memory");
+	assert_non_null(strstr(err.remedy, "memory-backend-memfd"));
+	close(fd);
+}
+
 static int reopen(int fd, int flags)
 {
 	char path[40];
@@ -489,6 +505,7 @@ int main(void)
 		rig_case(refuses_impossible_regions),
 		rig_case(takes_neighbours_and_the_ends_of_the_address_space),
 		rig_case(refuses_what_is_no_file_and_names_share_on),
+		rig_case(refuses_a_file_that_is_not_in_memory),
 		rig_case(refuses_a_descriptor_without_both_rights),
 		rig_case(refuses_a_sealed_file),
 		rig_case(removes_nothing_but_the_very_region),
