@@ -38,15 +38,16 @@ static int check_type(int fd, const char *text, int type, const char *object,
 
 		error_set(err, code, object, FD_ACTION, "fd=%s is %s", text,
 			  code == EBADF ? "not open" : "no socket");
-		if (code == EBADF)
-			error_remedy(err, "open it in the parent process and let it be inherited");
+		error_remedy(err, code == EBADF ? "open it in the parent process and let it be "
+						  "inherited"
+						: "pass a socket, or give an address instead");
 		return -code;
 	}
-	if (is != type)
-		return error_set(err, EPROTOTYPE, object, FD_ACTION,
-				 "fd=%s is a %s socket; this port needs a %s socket", text,
-				 type_name(is), type_name(type));
-	return 0;
+	if (is == type)
+		return 0;
+	error_set(err, EPROTOTYPE, object, FD_ACTION, "fd=%s is a %s socket", text, type_name(is));
+	error_remedy(err, "this port needs a %s socket", type_name(type));
+	return -EPROTOTYPE;
 }
 
 static int check_unix(int fd, const char *text, const char *object, struct vmtap_error *err)
@@ -359,11 +360,13 @@ void sock_connect_error(int code, const char *where, const char *object, struct 
 	switch (code) {
 	case ENOENT:
 	case ECONNREFUSED:
-	case ENOTSOCK:
 	case EAGAIN:
 	case ETIMEDOUT:
 		error_remedy(err, "start the other side first, or add reconnect-ms=1000 to wait "
 				  "for it");
+		break;
+	case ENOTSOCK:
+		error_remedy(err, "choose the path of the other side's socket");
 		break;
 	case EPROTOTYPE:
 		error_remedy(err, "the socket there is no stream socket; is it a dgram port's?");
@@ -381,6 +384,7 @@ void sock_connect_error(int code, const char *where, const char *object, struct 
 int sock_connect(const struct sock_addrs *addrs, bool mptcp, int timeout_ms, const char *object,
 		 struct vmtap_error *err)
 {
+	const struct sock_addr *last;
 	char text[SOCK_TEXT_MAX];
 	int ret = -EDESTADDRREQ;
 
@@ -389,7 +393,15 @@ int sock_connect(const struct sock_addrs *addrs, bool mptcp, int timeout_ms, con
 		if (ret >= 0)
 			return ret;
 	}
-	sock_connect_error(-ret, sock_addr_text(&addrs->addr[addrs->cnt - 1], text), object, err);
+	last = &addrs->addr[addrs->cnt - 1];
+	sock_addr_text(last, text);
+	sock_connect_error(-ret, text, object, err);
+	if (ret == -ECONNREFUSED && sock_addr_is_file(last) &&
+	    sockfile_probe(last) == SOCKFILE_OTHER) {
+		error_set(err, -ret, object, "connect", "%s: %s: it is no socket", text,
+			  strerror(-ret));
+		error_remedy(err, "choose the path of the other side's socket");
+	}
 	return ret;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/error.h"
 #include "base/fd.h"
 #include "port/vu/session-int.h"
 
@@ -15,6 +16,10 @@ static struct vu_queue *find_queue(struct vu_session *s, uint64_t index)
 		return &s->dev->queues[index];
 	vu_refuse(s, EINVAL, "there is no queue %llu, but %u queues", (unsigned long long)index,
 		  s->dev->queue_cnt);
+	error_remedy(&s->why,
+		     "give the VMM fewer queue pairs than it has, or this port more with "
+		     "queues= (now %u)",
+		     s->dev->pairs);
 	return NULL;
 }
 
@@ -32,9 +37,13 @@ int vu_set_vring_num(struct vu_session *s, struct vu_msg *m)
 		return -EINVAL;
 	if (vring_is_started(q->ring))
 		return refuse_running(s, state->index);
-	if (!state->num || state->num > s->dev->queue_size_max)
-		return vu_refuse(s, EINVAL, "%u descriptors for queue %u are not within 1 to %u",
-				 state->num, state->index, s->dev->queue_size_max);
+	if (!state->num || state->num > s->dev->queue_size_max) {
+		vu_refuse(s, EINVAL, "%u descriptors for queue %u are not within 1 to %u",
+			  state->num, state->index, s->dev->queue_size_max);
+		error_remedy(&s->why, "give the VMM a smaller ring (QEMU: rx_queue_size=, "
+				      "tx_queue_size=), or this port a larger queue-size=");
+		return -EINVAL;
+	}
 	q->cfg.size = state->num;
 	return vu_ring_start(s, state->index);
 }

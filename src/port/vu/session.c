@@ -130,6 +130,7 @@ static void set_why(struct vu_session *s, int code, const char *reason)
 
 	snprintf(action, sizeof(action), "carry out the front end's %s", s->request);
 	error_set(&s->why, code, s->dev->object, action, "%s", reason);
+	error_remedy(&s->why, "that is the VMM's to mend: report this line to those who make it");
 }
 
 int vu_refuse(struct vu_session *s, int code, const char *fmt, ...)
@@ -150,7 +151,8 @@ int vu_refuse_for(struct vu_session *s, const struct vmtap_error *inner)
 
 	snprintf(reason, sizeof(reason), "cannot %s: %s", inner->action, inner->reason);
 	set_why(s, inner->code, reason);
-	error_remedy(&s->why, "%s", inner->remedy);
+	if (inner->remedy[0])
+		error_remedy(&s->why, "%s", inner->remedy);
 	return -inner->code;
 }
 
