@@ -8,6 +8,7 @@
 
 #define NSEC_PER_SEC 1000000000ull
 #define NSEC_PER_MSEC 1000000ull
+#define NSEC_PER_USEC 1000ull
 
 /** clock_ns() - CLOCK_MONOTONIC in nanoseconds. */
 static inline uint64_t clock_ns(void)

@@ -5,11 +5,13 @@
 #include <assert.h>
 #include <errno.h>
 #include <liburing.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 struct burst {
 	bool batching;
+	pthread_t thread;
 	struct io_uring ring;
 };
 
@@ -40,6 +42,7 @@ struct burst *burst_new(enum burst_engine engine, int *why)
 	*why = 0;
 	if (!b)
 		return NULL;
+	b->thread = pthread_self();
 	if (engine == BURST_PLAIN)
 		return b;
 	*why = ring_init(&b->ring);
@@ -139,7 +142,7 @@ static void write_batch(struct burst *b, int fd, struct burst_op *ops, unsigned 
 void burst_write(struct burst *b, int fd, struct burst_op *ops, unsigned cnt, bool stoppable)
 {
 	assert(cnt <= BURST_MAX);
-	if (b->batching && cnt >= BURST_WORTH && !stoppable)
+	if (b->batching && cnt >= BURST_WORTH && !stoppable && b->thread == pthread_self())
 		write_batch(b, fd, ops, cnt);
 	else
 		write_plain(fd, ops, cnt, stoppable);

@@ -9,7 +9,8 @@
  *   and for bursts too small to pay (BURST_WORTH), a plain loop does the same.
  *
  * Threads
- *   An engine belongs to its loop's thread.
+ *   An engine is made by the thread of its loop. Another one, which holds that thread still,
+ *   may use it as well, and gets the plain loop: a ring has one submitter.
  */
 #ifndef LOOP_BURST_H
 #define LOOP_BURST_H

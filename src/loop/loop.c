@@ -6,11 +6,17 @@
  * them), run tasks. Tasks that are added while tasks run wait for the next
  * dispatch, which then does not block, so that a task that always adds
  * itself cannot starve descriptors.
+ *
+ * A worker's loop is locked for the last two. What was fetched before the lock
+ * was had may be of watches that the owner deleted meanwhile, so it is fetched again
+ * when somebody held the loop since; the descriptors still say the same.
  */
 #include "loop/loop.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -34,6 +40,19 @@ struct loop {
 	bool woken; /* the eventfd is readable */
 	struct epoll_event events[EVENTS_MAX];
 	int event_cnt;
+
+	uint64_t poll_ns, window_ns; /* how long a wait may look first, and does */
+
+	/* a worker's */
+	bool threaded;
+	bool busy; /* its thread's own: tasks wait */
+	unsigned holds,
+		seen; /* under @lock: how often it was held, and what its thread knows of that */
+	atomic_bool wanted; /* whoever has @turn waits for @lock */
+	pthread_mutex_t lock, turn;
+
+	pthread_mutex_t post_lock;
+	struct loop_task *posted; /* under @post_lock, the latest first */
 };
 
 static void timer_arm(struct loop *l)
@@ -68,6 +87,26 @@ static void timers_ready(struct loop_watch *w, uint32_t events)
 	timer_arm(l);
 }
 
+/* In the order in which they came. */
+static void take_posted(struct loop *l)
+{
+	struct loop_task *last = NULL;
+
+	pthread_mutex_lock(&l->post_lock);
+	while (l->posted) {
+		struct loop_task *t = l->posted;
+
+		l->posted = t->posted_next;
+		t->posted_next = last;
+		last = t;
+	}
+	for (; last; last = last->posted_next) {
+		last->posted = false;
+		loop_task_add(l, last);
+	}
+	pthread_mutex_unlock(&l->post_lock);
+}
+
 static void wake_ready(struct loop_watch *w, uint32_t events)
 {
 	struct loop *l = container_of(w, struct loop, wake_watch);
@@ -75,6 +114,7 @@ static void wake_ready(struct loop_watch *w, uint32_t events)
 
 	(void)!read(w->fd, &cnt, sizeof(cnt));
 	l->woken = false;
+	take_posted(l);
 }
 
 static void wake(struct loop *l)
@@ -95,6 +135,9 @@ struct loop *loop_new(void)
 
 	if (!l)
 		return NULL;
+	pthread_mutex_init(&l->lock, NULL);
+	pthread_mutex_init(&l->turn, NULL);
+	pthread_mutex_init(&l->post_lock, NULL);
 	l->timer_watch = (struct loop_watch) { .ready = timers_ready, .fd = -1 };
 	l->wake_watch = (struct loop_watch) { .ready = wake_ready, .fd = -1 };
 	l->epfd = epoll_create1(EPOLL_CLOEXEC);
@@ -111,6 +154,15 @@ struct loop *loop_new(void)
 	return l;
 }
 
+struct loop *loop_new_worker(void)
+{
+	struct loop *l = loop_new();
+
+	if (l)
+		l->threaded = true;
+	return l;
+}
+
 void loop_free(struct loop *l)
 {
 	if (!l)
@@ -119,7 +171,15 @@ void loop_free(struct loop *l)
 	fd_close(&l->timer_watch.fd);
 	fd_close(&l->wake_watch.fd);
 	fd_close(&l->epfd);
+	pthread_mutex_destroy(&l->lock);
+	pthread_mutex_destroy(&l->turn);
+	pthread_mutex_destroy(&l->post_lock);
 	free(l);
+}
+
+void loop_set_poll(struct loop *l, unsigned poll_us)
+{
+	l->poll_ns = poll_us * NSEC_PER_USEC;
 }
 
 int loop_fd(const struct loop *l)
@@ -145,14 +205,90 @@ static void run_tasks(struct loop *l)
 	loop_task_del(l, &end);
 }
 
-int loop_dispatch(struct loop *l, int timeout_ms)
+/* ------------------------------------------------------------------ waiting */
+
+static int fetch(struct loop *l, int timeout_ms)
+{
+	return epoll_wait(l->epfd, l->events, EVENTS_MAX, timeout_ms);
+}
+
+/* Return: as fetch(); 0: nothing came within the window. */
+static int look(struct loop *l, uint64_t end_ns)
 {
 	int cnt;
 
-	assert(!l->dispatching);
-	cnt = epoll_wait(l->epfd, l->events, EVENTS_MAX, l->task_first ? 0 : timeout_ms);
-	if (cnt < 0)
-		return -errno;
+	do
+		cnt = fetch(l, 0);
+	while (cnt == 0 && clock_ns() < end_ns);
+	return cnt;
+}
+
+/* Waits that looking would have spared say how long to look next time; one that was longer says not
+ * to look at all. */
+static int wait_polling(struct loop *l, int timeout_ms)
+{
+	const uint64_t begin = clock_ns();
+	int cnt;
+
+	if (l->window_ns) {
+		cnt = look(l, begin + l->window_ns);
+		if (cnt)
+			return cnt;
+	}
+	cnt = fetch(l, timeout_ms);
+	l->window_ns = clock_ns() - begin <= l->poll_ns ? l->poll_ns : 0;
+	return cnt;
+}
+
+static int wait_for(struct loop *l, int timeout_ms)
+{
+	if (l->threaded ? l->busy : l->task_first != NULL)
+		timeout_ms = 0;
+	return l->poll_ns && timeout_ms ? wait_polling(l, timeout_ms) : fetch(l, timeout_ms);
+}
+
+/* ------------------------------------------------------------ a worker's lock */
+
+/* Return: events to be handled. */
+static int lock(struct loop *l, int cnt)
+{
+	if (atomic_load_explicit(&l->wanted, memory_order_relaxed)) {
+		pthread_mutex_lock(&l->turn);
+		pthread_mutex_unlock(&l->turn);
+	}
+	pthread_mutex_lock(&l->lock);
+	if (l->seen == l->holds)
+		return cnt;
+	l->seen = l->holds;
+	cnt = fetch(l, 0);
+	return cnt > 0 ? cnt : 0;
+}
+
+static void unlock(struct loop *l)
+{
+	l->busy = l->task_first != NULL;
+	pthread_mutex_unlock(&l->lock);
+}
+
+void loop_hold(struct loop *l)
+{
+	pthread_mutex_lock(&l->turn);
+	atomic_store_explicit(&l->wanted, true, memory_order_relaxed);
+	pthread_mutex_lock(&l->lock);
+	atomic_store_explicit(&l->wanted, false, memory_order_relaxed);
+	pthread_mutex_unlock(&l->turn);
+	l->holds++;
+}
+
+void loop_release(struct loop *l)
+{
+	pthread_mutex_unlock(&l->lock);
+}
+
+/* --------------------------------------------------------------- dispatching */
+
+static void handle(struct loop *l, int cnt)
+{
 	l->dispatching = true;
 	l->event_cnt = cnt;
 	for (int i = 0; i < l->event_cnt; i++) {
@@ -164,6 +300,22 @@ int loop_dispatch(struct loop *l, int timeout_ms)
 	l->event_cnt = 0;
 	run_tasks(l);
 	l->dispatching = false;
+}
+
+int loop_dispatch(struct loop *l, int timeout_ms)
+{
+	int cnt;
+
+	assert(!l->dispatching);
+	cnt = wait_for(l, timeout_ms);
+	if (cnt < 0)
+		return -errno;
+	if (l->threaded) {
+		handle(l, lock(l, cnt));
+		unlock(l);
+		return 0;
+	}
+	handle(l, cnt);
 	if (l->task_first) /* loop_fd() must stay readable */
 		wake(l);
 	return 0;
@@ -246,8 +398,40 @@ void loop_task_add(struct loop *l, struct loop_task *t)
 		wake(l);
 }
 
+void loop_task_post(struct loop *l, struct loop_task *t)
+{
+	const uint64_t one = 1;
+	bool first;
+
+	pthread_mutex_lock(&l->post_lock);
+	first = !l->posted;
+	if (!t->posted) {
+		t->posted = true;
+		t->posted_next = l->posted;
+		l->posted = t;
+	}
+	pthread_mutex_unlock(&l->post_lock);
+	if (first)
+		(void)!write(l->wake_watch.fd, &one, sizeof(one));
+}
+
+static void unpost(struct loop *l, struct loop_task *t)
+{
+	struct loop_task **at = &l->posted;
+
+	pthread_mutex_lock(&l->post_lock);
+	while (*at && *at != t)
+		at = &(*at)->posted_next;
+	if (*at)
+		*at = t->posted_next;
+	t->posted = false;
+	pthread_mutex_unlock(&l->post_lock);
+}
+
 void loop_task_del(struct loop *l, struct loop_task *t)
 {
+	if (t->posted)
+		unpost(l, t);
 	if (!t->queued)
 		return;
 	t->queued = false;

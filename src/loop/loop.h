@@ -9,6 +9,15 @@
  *   loop_fd() only. Descriptors are level-triggered: a handler that stops
  *   early, on its budget, is called again.
  *
+ * Polling
+ *   With loop_set_poll(), a wait begins by looking again and again for a while, which
+ *   spares waking a processor that fell asleep. It is given up while waits turn out to
+ *   be longer than that, so that an idle loop costs nothing.
+ *
+ * Threads
+ *   A loop is its owner's thread's. One of loop_new_worker() runs in a thread of its own, and
+ *   the owner uses it between loop_hold() and loop_release(). loop_task_post() is for all.
+ *
  * Ownership
  *   Watches, timers and tasks are embedded in their owners' structures; the
  *   loop borrows them from add to del. Deleting any of them from any handler is safe.
@@ -39,11 +48,23 @@ struct loop_task {
 	void (*run)(struct loop_task *t);
 	struct loop_task *next, *prev;
 	bool queued;
+	bool posted; /* by loop_task_post(), and not yet queued */
+	struct loop_task *posted_next;
 };
 
 /** loop_new() - Return: owned; NULL and errno. */
 struct loop *loop_new(void);
+/** loop_new_worker() - One that another thread dispatches. */
+struct loop *loop_new_worker(void);
 void loop_free(struct loop *l);
+
+/** loop_set_poll() - Look for events up to @poll_us microseconds before waiting for them; 0: do not. */
+void loop_set_poll(struct loop *l, unsigned poll_us);
+
+/** loop_hold() - For the owner of a worker's loop: its thread handles nothing until loop_release(),
+ *  also when it is busy now. Does not nest. */
+void loop_hold(struct loop *l);
+void loop_release(struct loop *l);
 
 /** loop_fd() - Readable when loop_dispatch() has work. Borrowed. */
 int loop_fd(const struct loop *l);
@@ -65,6 +86,8 @@ void loop_timer_del(struct loop *l, struct loop_timer *t);
 
 /** loop_task_add() - Run once, soon, after the current handler. Fine when queued already. */
 void loop_task_add(struct loop *l, struct loop_task *t);
+/** loop_task_post() - The same, from any thread. */
+void loop_task_post(struct loop *l, struct loop_task *t);
 void loop_task_del(struct loop *l, struct loop_task *t);
 
 #endif
