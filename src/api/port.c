@@ -181,8 +181,11 @@ int vmtap_port_fd(const struct vmtap_port *h, unsigned queue)
 
 void vmtap_port_stats(const struct vmtap_port *h, struct vmtap_stats *stats, size_t size)
 {
+	struct vmtap_stats sum;
+
+	port_stats(h->port, &sum);
 	memset(stats, 0, size);
-	memcpy(stats, &h->port->stats, size < sizeof(*stats) ? size : sizeof(*stats));
+	memcpy(stats, &sum, size < sizeof(sum) ? size : sizeof(sum));
 }
 
 void vmtap_port_set_poll(struct vmtap_port *h, bool on)
@@ -273,7 +276,12 @@ int vmtap_port_set_offload(struct vmtap_port *h, unsigned offload, struct vmtap_
 		return (int)offload;
 	}
 	ret = not_tap(h, "set offloads", err);
-	return ret ? ret : h->port->ops->set_offload(h->port, offload);
+	if (ret)
+		return ret;
+	port_enter(h->port);
+	ret = h->port->ops->set_offload(h->port, offload);
+	port_leave(h->port);
+	return ret;
 }
 
 int vmtap_port_set_queue(struct vmtap_port *h, unsigned queue, bool on, struct vmtap_error *err)
@@ -295,7 +303,7 @@ struct vmtap_link *vmtap_link_new(struct vmtap *v, struct vmtap_port *a, struct 
 		return NULL;
 	}
 	l->v = v;
-	l->link = link_new(v->loop, a->port, b->port, err);
+	l->link = link_new(a->port, b->port, err);
 	if (!l->link) {
 		free(l);
 		return NULL;

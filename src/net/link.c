@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/container.h"
+#include "loop/worker.h"
 #include "net/offload.h"
 #include "net/sendq.h"
 
@@ -14,38 +15,50 @@
 #define CUT_MAX 512
 
 /**
- * struct way - One direction
+ * struct way - One direction of a lane
  * @rest: segments of a frame, which @to did not take yet
  * @cut:  segments that were made since the offer began
  * @held: @from waits for its resume
  * @busy: frames are being handed over right now
  */
 struct way {
-	struct link *link;
-	struct port *from, *to;
+	struct lane *lane;
+	struct port_lane *from, *to;
 	struct sendq rest;
 	struct offload_out out; /* emits segments to @to */
 	unsigned cut;
 	bool held, busy;
 };
 
-struct link {
-	struct junction junction;
+/**
+ * struct lane - Both directions
+ * @retry:   for offers that were held without a receiver being blocked; in the lane's loop
+ * @scratch: for segments, VMTAP_FRAME_MAX bytes
+ */
+struct lane {
+	struct link *link;
 	struct loop *loop;
-	struct loop_task retry; /* for offers that were held without @to being blocked */
+	struct loop_task retry;
 	struct way ways[2];
 	void *scratch;
-	bool closed;
 };
 
-static struct way *way_from(struct link *l, const struct port *p)
+struct link {
+	struct junction junction;
+	struct port *ports[2];
+	bool closed;
+	unsigned lane_cnt;
+	struct lane lanes[];
+};
+
+static struct lane *lane_of(struct junction *j, const struct port_lane *l)
 {
-	return &l->ways[l->ways[0].from != p];
+	return &((struct link *)j)->lanes[l->index];
 }
 
-static struct way *way_to(struct link *l, const struct port *p)
+static struct port *other(const struct link *l, const struct port *p)
 {
-	return &l->ways[l->ways[0].to != p];
+	return l->ports[l->ports[0] == p];
 }
 
 /* ------------------------------------------------------------ moving frames */
@@ -55,10 +68,10 @@ static int emit(struct offload_out *out, const struct vmtap_frame *frame)
 	struct way *w = container_of(out, struct way, out);
 
 	w->cut++;
-	if (!w->rest.cnt && port_send(w->to, frame, 1))
+	if (!w->rest.cnt && lane_send(w->to, frame, 1))
 		return 0;
 	if (sendq_push(&w->rest, frame, frame->len, NULL, NULL) < 0)
-		port_drop_tx(w->to, VMTAP_DROP_QUEUE_FULL, NULL, 1);
+		lane_drop_tx(w->to, VMTAP_DROP_QUEUE_FULL, NULL, 1);
 	return 0;
 }
 
@@ -81,34 +94,36 @@ static unsigned ready_run(const struct port *to, const struct vmtap_frame *frame
 
 static unsigned hand_over(struct way *w, const struct vmtap_frame *frames, unsigned cnt)
 {
+	const struct port *to = w->to->port;
+	const struct link *link = w->lane->link;
 	unsigned done = 0;
 
 	w->cut = 0;
-	while (done < cnt && !w->link->closed && !w->rest.cnt && w->cut < CUT_MAX) {
-		unsigned run = ready_run(w->to, frames + done, cnt - done);
+	while (done < cnt && !link->closed && !w->rest.cnt && w->cut < CUT_MAX) {
+		unsigned run = ready_run(to, frames + done, cnt - done);
 
 		if (run) {
-			unsigned taken = port_send(w->to, frames + done, run);
+			unsigned taken = lane_send(w->to, frames + done, run);
 
 			done += taken;
 			if (taken < run)
 				break;
 			continue;
 		}
-		if (offload_finish(&frames[done], w->to->accepts, w->link->scratch, &w->out) < 0)
-			port_drop_rx(w->from, VMTAP_DROP_BAD_HEADER, 1);
+		if (offload_finish(&frames[done], to->accepts, w->lane->scratch, &w->out) < 0)
+			lane_drop_rx(w->from, VMTAP_DROP_BAD_HEADER, 1);
 		done++;
 	}
-	if (done < cnt && w->cut >= CUT_MAX && !w->link->closed)
-		loop_task_add(w->link->loop, &w->link->retry);
+	if (done < cnt && w->cut >= CUT_MAX && !link->closed)
+		loop_task_add(w->lane->loop, &w->lane->retry);
 	return done;
 }
 
-static unsigned link_offer(struct junction *j, struct port *from, const struct vmtap_frame *frames,
-			   unsigned cnt)
+static unsigned link_offer(struct junction *j, struct port_lane *from,
+			   const struct vmtap_frame *frames, unsigned cnt)
 {
-	struct link *l = (struct link *)j;
-	struct way *w = way_from(l, from);
+	struct lane *l = lane_of(j, from);
+	struct way *w = &l->ways[l->ways[0].from != from];
 	unsigned done = 0;
 
 	if (w->busy) {
@@ -117,7 +132,7 @@ static unsigned link_offer(struct junction *j, struct port *from, const struct v
 		w->busy = true;
 		done = hand_over(w, frames, cnt);
 		w->busy = false;
-		if (l->closed)
+		if (l->link->closed)
 			return cnt;
 	}
 	if (done < cnt)
@@ -129,27 +144,29 @@ static bool deliver_rest(void *ctx, const struct vmtap_frame *frame)
 {
 	struct way *w = ctx;
 
-	return port_send(w->to, frame, 1) == 1;
+	return lane_send(w->to, frame, 1) == 1;
 }
 
 static void resume(struct way *w)
 {
 	if (w->rest.cnt && sendq_flush(&w->rest, deliver_rest, w))
 		return;
-	if (!w->held || w->busy || w->link->closed)
+	if (!w->held || w->busy || w->lane->link->closed)
 		return;
 	w->held = false;
-	port_resume(w->from);
+	lane_resume(w->from);
 }
 
-static void link_writable(struct junction *j, struct port *p)
+static void link_writable(struct junction *j, struct port_lane *p)
 {
-	resume(way_to((struct link *)j, p));
+	struct lane *l = lane_of(j, p);
+
+	resume(&l->ways[l->ways[0].to != p]);
 }
 
 static void retry_run(struct loop_task *t)
 {
-	struct link *l = container_of(t, struct link, retry);
+	struct lane *l = container_of(t, struct lane, retry);
 
 	for (int i = 0; i < 2; i++)
 		if (!l->ways[i].to->blocked)
@@ -168,7 +185,16 @@ static void tell(struct port *p, const struct port *peer)
 
 static void link_changed(struct junction *j, struct port *p)
 {
-	tell(way_from((struct link *)j, p)->to, p);
+	tell(other((struct link *)j, p), p);
+}
+
+static void link_pairs_used(struct junction *j, struct port *p, unsigned cnt)
+{
+	struct link *l = (struct link *)j;
+	struct port *peer = other(l, p);
+
+	if (l->lane_cnt > 1 && peer->ops->pairs_used)
+		peer->ops->pairs_used(peer, cnt);
 }
 
 static void link_leave(struct junction *j, struct port *p)
@@ -180,6 +206,7 @@ static const struct junction_ops link_ops = {
 	.offer = link_offer,
 	.writable = link_writable,
 	.changed = link_changed,
+	.pairs_used = link_pairs_used,
 	.leave = link_leave,
 };
 
@@ -202,65 +229,119 @@ static int check(struct port *a, struct port *b, struct vmtap_error *err)
 	return 0;
 }
 
-struct link *link_new(struct loop *loop, struct port *a, struct port *b, struct vmtap_error *err)
+static int lane_init(struct link *l, unsigned i)
 {
-	struct link *l;
+	struct lane *lane = &l->lanes[i];
+	struct port_lane *a = &l->ports[0]->lanes[i], *b = &l->ports[1]->lanes[i];
 
-	if (check(a, b, err) < 0)
-		return NULL;
-	l = calloc(1, sizeof(*l));
-	if (l)
-		l->scratch = malloc(VMTAP_FRAME_MAX);
-	if (!l || !l->scratch) {
-		error_errno(err, ENOMEM, a->name, "link");
-		free(l);
-		return NULL;
-	}
+	lane->link = l;
+	lane->loop = a->loop;
+	lane->retry.run = retry_run;
+	lane->ways[0] = (struct way) { .lane = lane, .from = a, .to = b, .out.emit = emit };
+	lane->ways[1] = (struct way) { .lane = lane, .from = b, .to = a, .out.emit = emit };
+	lane->scratch = malloc(VMTAP_FRAME_MAX);
+	return lane->scratch ? 0 : -ENOMEM;
+}
+
+/* Which threads move the lanes? */
+static int assign(struct link *l)
+{
+	struct port *a = l->ports[0], *b = l->ports[1];
+	struct workers *pool = port_can_move(a) && port_can_move(b) ? a->env->workers : NULL;
+	unsigned first = pool ? workers_claim(pool, l->lane_cnt) : 0;
+	int ret = port_set_lanes(a, l->lane_cnt, pool, first);
+
+	return ret < 0 ? ret : port_set_lanes(b, l->lane_cnt, pool, first);
+}
+
+/* Return: 0 or -errno, without words. */
+static int join(struct link *l, struct port *a, struct port *b)
+{
+	int ret = 0;
+
 	l->junction.ops = &link_ops;
-	l->loop = loop;
-	l->retry.run = retry_run;
-	l->ways[0] = (struct way) { .link = l, .from = a, .to = b, .out.emit = emit };
-	l->ways[1] = (struct way) { .link = l, .from = b, .to = a, .out.emit = emit };
+	l->ports[0] = a;
+	l->ports[1] = b;
+	l->lane_cnt = a->pair_cnt == b->pair_cnt ? a->pair_cnt : 1;
+	ret = assign(l);
+	for (unsigned i = 0; i < l->lane_cnt && ret == 0; i++)
+		ret = lane_init(l, i);
+	if (ret < 0)
+		return ret;
 	a->junction = &l->junction;
 	b->junction = &l->junction;
 	tell(a, b);
 	tell(b, a);
-	if (port_start(a, err) < 0 || port_start(b, err) < 0) {
-		link_free(l);
-		return NULL;
-	}
-	/* what either held back while it was joined to nothing */
-	port_resume(a);
-	port_resume(b);
-	return l;
+	return 0;
 }
 
-void link_close(struct link *l)
+struct link *link_new(struct port *a, struct port *b, struct vmtap_error *err)
 {
-	if (l->closed)
-		return;
-	l->closed = true;
+	struct link *l;
+	int ret;
+
+	if (check(a, b, err) < 0)
+		return NULL;
+	l = calloc(1, sizeof(*l) + a->pair_cnt * sizeof(l->lanes[0]));
+	if (!l) {
+		error_errno(err, ENOMEM, a->name, "link");
+		return NULL;
+	}
+	port_enter(a);
+	ret = join(l, a, b);
+	if (ret < 0)
+		error_errno(err, -ret, a->name, "link");
+	else if (port_start(a, err) == 0)
+		ret = port_start(b, err);
+	else
+		ret = -1;
+	if (ret == 0) { /* what either held back while it was joined to nothing */
+		port_resume(a);
+		port_resume(b);
+	}
+	port_leave(a);
+	if (ret == 0)
+		return l;
+	link_free(l);
+	return NULL;
+}
+
+static void part(struct lane *l)
+{
 	loop_task_del(l->loop, &l->retry);
 	for (int i = 0; i < 2; i++) {
 		struct way *w = &l->ways[i];
 		unsigned lost = sendq_purge(&w->rest);
 
 		if (lost)
-			port_drop_tx(w->to, VMTAP_DROP_PURGED, NULL, lost);
-		w->from->junction = NULL;
+			lane_drop_tx(w->to, VMTAP_DROP_PURGED, NULL, lost);
 		w->from->blocked = false;
 	}
+}
+
+void link_close(struct link *l)
+{
+	if (l->closed || !l->ports[0])
+		return;
+	l->closed = true;
+	port_enter(l->ports[0]);
+	for (unsigned i = 0; i < l->lane_cnt; i++)
+		if (l->lanes[i].link)
+			part(&l->lanes[i]);
+	for (int i = 0; i < 2; i++)
+		l->ports[i]->junction = NULL;
 	/* nobody listens any more: nothing may stay undone */
 	for (int i = 0; i < 2; i++) {
-		struct port *p = l->ways[i].from;
+		struct port *p = l->ports[i];
 
 		if (p->ops->set_offload && !p->closed)
 			p->ops->set_offload(p, 0);
 	}
 	/* a port whose peer left goes on, and discards */
 	for (int i = 0; i < 2; i++)
-		if (l->ways[i].from->started)
-			port_resume(l->ways[i].from);
+		if (l->ports[i]->started)
+			port_resume(l->ports[i]);
+	port_leave(l->ports[0]);
 }
 
 bool link_is_closed(const struct link *l)
@@ -273,6 +354,7 @@ void link_free(struct link *l)
 	if (!l)
 		return;
 	link_close(l);
-	free(l->scratch);
+	for (unsigned i = 0; i < l->lane_cnt; i++)
+		free(l->lanes[i].scratch);
 	free(l);
 }

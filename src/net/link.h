@@ -7,6 +7,12 @@
  *   port is told what the other accepts, and what a frame still needs beyond
  *   that is finished in software on the way.
  *
+ * Lanes
+ *   Two ports with as many queue pairs are joined pair by pair: what enters by
+ *   one leaves by the other's of the same number, and each pair is a lane of its own. Otherwise
+ *   there is one lane, and each port sees for itself which queue it uses. A lane's two ends have
+ *   the same loop.
+ *
  * Back-pressure
  *   Goes through, port to port. Only the rest of a frame that was segmented
  *   in software, when the receiver took a part of the segments, waits in the link.
@@ -23,8 +29,9 @@
 
 struct link;
 
-/** link_new() - Join and start two ports. Return: owned; NULL and @err. */
-struct link *link_new(struct loop *loop, struct port *a, struct port *b, struct vmtap_error *err);
+/** link_new() - Join and start two ports of one environment; its workers, if there are any and both can
+ *  move, get the lanes in turn. Return: owned; NULL and @err. */
+struct link *link_new(struct port *a, struct port *b, struct vmtap_error *err);
 
 /** link_close() - Part the ports; the memory stays until link_free(). Any number of times. */
 void link_close(struct link *l);

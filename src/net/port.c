@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/container.h"
+#include "loop/worker.h"
 
 static void event_run(struct loop_task *t)
 {
@@ -26,8 +27,84 @@ int port_init(struct port *p, const struct port_ops *ops, const struct port_env 
 	p->link_up = true;
 	p->state = VMTAP_PORT_WAITING;
 	p->event_task.run = event_run;
+	p->only = (struct port_lane) { .port = p, .loop = env->loop, .burst = env->burst };
+	p->lanes = &p->only;
+	p->lane_cnt = 1;
+	p->pair_cnt = 1;
 	p->name = strdup(name);
 	return p->name ? 0 : -ENOMEM;
+}
+
+/* ------------------------------------------------------------------- lanes */
+
+int port_set_pairs(struct port *p, unsigned cnt)
+{
+	struct port_lane *lanes;
+
+	assert(!p->junction && p->pair_cnt == 1 && cnt);
+	if (cnt == 1)
+		return 0;
+	lanes = calloc(cnt, sizeof(*lanes));
+	if (!lanes)
+		return -ENOMEM;
+	for (unsigned i = 0; i < cnt; i++) {
+		lanes[i] = p->only;
+		lanes[i].index = i;
+	}
+	p->lanes = lanes;
+	p->pair_cnt = cnt;
+	return 0;
+}
+
+static bool is_moved_by(const struct port_lane *l, const struct workers *pool, unsigned number)
+{
+	return l->loop == (pool ? workers_loop(pool, number) : l->port->env->loop);
+}
+
+int port_set_lanes(struct port *p, unsigned cnt, const struct workers *pool, unsigned first)
+{
+	const struct port_env *env = p->env;
+	bool same = cnt == p->lane_cnt;
+
+	assert(cnt == 1 || cnt == p->pair_cnt);
+	for (unsigned i = 0; i < cnt; i++)
+		same &= is_moved_by(&p->lanes[i], pool, first + i);
+	if (same)
+		return 0;
+	assert(port_can_move(p) || !pool);
+	if (p->started)
+		p->ops->leave_loops(p);
+	/* the counters stay where they are: port_stats() adds those of all */
+	p->lane_cnt = cnt;
+	for (unsigned i = 0; i < p->pair_cnt; i++) {
+		struct port_lane *l = &p->lanes[i];
+
+		l->loop = pool && i < cnt ? workers_loop(pool, first + i) : env->loop;
+		l->burst = pool && i < cnt ? workers_burst(pool, first + i) : env->burst;
+	}
+	return p->started ? p->ops->moved(p) : 0;
+}
+
+void port_enter(const struct port *p)
+{
+	if (p->env->workers)
+		workers_hold(p->env->workers);
+}
+
+void port_leave(const struct port *p)
+{
+	if (p->env->workers)
+		workers_release(p->env->workers);
+}
+
+void lane_post(struct port_lane *l, struct loop_task *t)
+{
+	struct loop *loop = l->port->env->loop;
+
+	if (l->loop == loop)
+		loop_task_add(loop, t);
+	else
+		loop_task_post(loop, t);
 }
 
 /* ---------------------------------------------------------------- counting */
@@ -54,111 +131,159 @@ static void uncount(struct vmtap_counters *c, const struct vmtap_frame *frames, 
 	c->frames -= cnt;
 }
 
-void port_drop_rx(struct port *p, enum vmtap_drop cause, unsigned cnt)
+void lane_drop_rx(struct port_lane *l, enum vmtap_drop cause, unsigned cnt)
 {
-	p->stats.rx.drops[cause] += cnt;
+	l->stats.rx.drops[cause] += cnt;
 }
 
-/* port_send() counts all that was taken; what was dropped is taken out again here. */
-void port_drop_tx(struct port *p, enum vmtap_drop cause, const struct vmtap_frame *frames,
+/* lane_send() counts all that was taken; what was dropped is taken out again here. */
+void lane_drop_tx(struct port_lane *l, enum vmtap_drop cause, const struct vmtap_frame *frames,
 		  unsigned cnt)
 {
-	p->stats.tx.drops[cause] += cnt;
+	l->stats.tx.drops[cause] += cnt;
 	if (frames)
-		uncount(&p->stats.tx, frames, cnt);
+		uncount(&l->stats.tx, frames, cnt);
+}
+
+static void add(struct vmtap_counters *sum, const struct vmtap_counters *c)
+{
+	sum->frames += c->frames;
+	sum->bytes += c->bytes;
+	sum->gso_frames += c->gso_frames;
+	for (unsigned i = 0; i < VMTAP_DROP_CNT; i++)
+		sum->drops[i] += c->drops[i];
+}
+
+void port_stats(const struct port *p, struct vmtap_stats *stats)
+{
+	*stats = (struct vmtap_stats) { 0 };
+	port_enter(p);
+	for (unsigned i = 0; i < p->pair_cnt; i++) {
+		const struct vmtap_stats *s = &p->lanes[i].stats;
+
+		add(&stats->rx, &s->rx);
+		add(&stats->tx, &s->tx);
+		stats->rx_holds += s->rx_holds;
+		stats->tx_holds += s->tx_holds;
+	}
+	port_leave(p);
 }
 
 /* ------------------------------------------------------------ moving frames */
 
-unsigned port_offer(struct port *p, const struct vmtap_frame *frames, unsigned cnt)
+unsigned lane_offer(struct port_lane *l, const struct vmtap_frame *frames, unsigned cnt)
 {
+	struct port *p = l->port;
 	unsigned taken;
 
 	assert(cnt > 0 && cnt <= VMTAP_BURST_MAX);
 	if (!p->junction || !p->link_up || p->closed) {
-		p->stats.rx.drops[p->junction && !p->closed ? VMTAP_DROP_LINK_DOWN
+		l->stats.rx.drops[p->junction && !p->closed ? VMTAP_DROP_LINK_DOWN
 							    : VMTAP_DROP_NO_PEER] += cnt;
-		count(&p->stats.rx, frames, cnt);
+		count(&l->stats.rx, frames, cnt);
 		return cnt;
 	}
-	taken = p->junction->ops->offer(p->junction, p, frames, cnt);
-	count(&p->stats.rx, frames, taken);
+	taken = p->junction->ops->offer(p->junction, l, frames, cnt);
+	count(&l->stats.rx, frames, taken);
 	if (taken < cnt) {
-		p->held = true;
-		p->stats.rx_holds++;
+		l->held = true;
+		l->stats.rx_holds++;
 	}
 	return taken;
 }
 
-unsigned port_send(struct port *p, const struct vmtap_frame *frames, unsigned cnt)
+unsigned lane_send(struct port_lane *l, const struct vmtap_frame *frames, unsigned cnt)
 {
+	struct port *p = l->port;
 	unsigned taken;
 
 	if (p->closed || p->state != VMTAP_PORT_UP || !p->link_up) {
-		p->stats.tx.drops[p->closed || p->link_up ? VMTAP_DROP_PEER_GONE
+		l->stats.tx.drops[p->closed || p->link_up ? VMTAP_DROP_PEER_GONE
 							  : VMTAP_DROP_LINK_DOWN] += cnt;
 		return cnt;
 	}
-	taken = p->polling ? p->ops->send(p, frames, cnt) : 0;
-	count(&p->stats.tx, frames, taken);
+	taken = p->polling ? p->ops->send(l, frames, cnt) : 0;
+	count(&l->stats.tx, frames, taken);
 	if (taken < cnt && p->state != VMTAP_PORT_UP) { /* it broke on the way */
-		p->stats.tx.drops[VMTAP_DROP_PEER_GONE] += cnt - taken;
+		l->stats.tx.drops[VMTAP_DROP_PEER_GONE] += cnt - taken;
 		return cnt;
 	}
 	if (taken < cnt) {
-		p->blocked = true;
-		p->stats.tx_holds++;
+		l->blocked = true;
+		l->stats.tx_holds++;
 	}
 	return taken;
+}
+
+void lane_writable(struct port_lane *l)
+{
+	struct port *p = l->port;
+
+	if (!l->blocked || !p->polling)
+		return;
+	l->blocked = false;
+	if (p->junction)
+		p->junction->ops->writable(p->junction, l);
 }
 
 void port_writable(struct port *p)
 {
-	if (!p->blocked || !p->polling)
-		return;
-	p->blocked = false;
-	if (p->junction)
-		p->junction->ops->writable(p->junction, p);
+	for (unsigned i = 0; i < p->lane_cnt; i++)
+		lane_writable(&p->lanes[i]);
 }
 
-void port_resume(struct port *p)
+void lane_resume(struct port_lane *l)
 {
-	if (!p->held || p->closed)
+	struct port *p = l->port;
+
+	if (!l->held || p->closed)
 		return;
 	if (!p->polling) {
-		p->resume_owed = true;
+		l->resume_owed = true;
 		return;
 	}
-	p->held = false;
-	p->ops->resume(p);
+	l->held = false;
+	p->ops->resume(l);
+}
+
+static void resume_owed(struct port *p)
+{
+	for (unsigned i = 0; i < p->lane_cnt; i++) {
+		struct port_lane *l = &p->lanes[i];
+
+		if (l->resume_owed) {
+			l->resume_owed = false;
+			lane_resume(l);
+		}
+		lane_writable(l);
+	}
 }
 
 void port_set_poll(struct port *p, bool on)
 {
 	if (on == p->polling || p->closed)
 		return;
+	port_enter(p);
 	p->polling = on;
 	if (p->ops->set_poll)
 		p->ops->set_poll(p, on);
-	if (!on)
-		return;
-	if (p->resume_owed) {
-		p->resume_owed = false;
-		port_resume(p);
-	}
-	port_writable(p);
+	if (on)
+		resume_owed(p);
+	port_leave(p);
 }
 
 /* -------------------------------------------------------------------- state */
 
 static void state_changed(struct port *p, enum vmtap_port_state state)
 {
+	port_enter(p);
 	p->state = state;
 	if (p->env->event)
 		loop_task_add(p->env->loop, &p->event_task);
 	/* whoever waits for room need not wait for a port that discards */
 	if (state != VMTAP_PORT_UP)
 		port_writable(p);
+	port_leave(p);
 }
 
 void port_set_state(struct port *p, enum vmtap_port_state state)
@@ -181,9 +306,28 @@ void port_set_accepts(struct port *p, unsigned accepts)
 {
 	if (p->accepts == accepts)
 		return;
+	port_enter(p);
 	p->accepts = accepts;
 	if (p->junction)
 		p->junction->ops->changed(p->junction, p);
+	port_leave(p);
+}
+
+void port_use_pairs(struct port *p, unsigned cnt)
+{
+	if (p->junction && p->junction->ops->pairs_used)
+		p->junction->ops->pairs_used(p->junction, p, cnt);
+}
+
+static void link_set(struct port *p, bool up)
+{
+	port_enter(p);
+	p->link_up = up;
+	if (p->junction)
+		p->junction->ops->changed(p->junction, p);
+	if (!up)
+		port_writable(p);
+	port_leave(p);
 }
 
 int port_set_link(struct port *p, bool up, struct vmtap_error *err)
@@ -196,11 +340,7 @@ int port_set_link(struct port *p, bool up, struct vmtap_error *err)
 		ret = p->ops->set_link(p, up, err);
 	if (ret < 0)
 		return ret;
-	p->link_up = up;
-	if (p->junction)
-		p->junction->ops->changed(p->junction, p);
-	if (!up)
-		port_writable(p);
+	link_set(p, up);
 	return 0;
 }
 
@@ -210,11 +350,11 @@ int port_start(struct port *p, struct vmtap_error *err)
 
 	if (p->started)
 		return 0;
+	port_enter(p);
 	ret = p->ops->start(p, err);
-	if (ret < 0)
-		return ret;
-	p->started = true;
-	return 0;
+	p->started = ret >= 0;
+	port_leave(p);
+	return ret < 0 ? ret : 0;
 }
 
 int port_describe(const struct port *p, char *buf, size_t size)
@@ -231,11 +371,15 @@ void port_close(struct port *p)
 {
 	if (p->closed)
 		return;
+	port_enter(p);
 	p->polling = false; /* no resume, no send on the way out */
 	if (p->junction)
 		p->junction->ops->leave(p->junction, p);
 	assert(!p->junction);
-	p->ops->close(p);
+	if (p->started && port_can_move(p))
+		p->ops->leave_loops(p);
+	port_leave(p);
+	p->ops->close(p); /* may take long: a down script */
 	loop_task_del(p->env->loop, &p->event_task);
 	p->closed = true;
 	if (p->state != VMTAP_PORT_BROKEN)
@@ -248,5 +392,7 @@ void port_free(struct port *p)
 		return;
 	port_close(p);
 	free(p->name);
+	if (p->lanes != &p->only)
+		free(p->lanes);
 	p->ops->free(p);
 }

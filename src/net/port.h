@@ -16,12 +16,22 @@
  *   passes that on, and ops->resume() of the giver offers the rest again.
  *   Nothing is lost or reordered.
  *
+ * Lanes
+ *   Frames that have to stay in order, and that one thread moves, are a *lane*. A
+ *   port has one, whatever its queues are, until it is joined to a port with as
+ *   many queue pairs: then each queue pair is a lane of its own, with a loop
+ *   and back-pressure of its own. Port types without queue pairs never see lanes: port_offer(),
+ *   port_writable() and the like are about the first, which is the only one.
+ *
  * Ownership
  *   Frames are borrowed until the call returns. The creator owns the port:
  *   port_close(), then port_free(), never from inside a call into it.
  *
  * Threads
- *   A port belongs to its loop's thread.
+ *   The owner's thread runs env->loop and may do everything. A lane may have a
+ *   worker's loop (loop/worker.h): there, only its frames move. Whoever changes what
+ *   the lanes use holds them meanwhile: port_enter(). What a lane finds out
+ *   (a device that is gone, a broken ring) it posts to env->loop (loop_task_post()).
  */
 #ifndef NET_PORT_H
 #define NET_PORT_H
@@ -33,6 +43,8 @@
 
 struct burst;
 struct port;
+struct port_lane;
+struct workers;
 struct junction;
 
 /** Frames that a port reads in one turn before the others get theirs. */
@@ -41,12 +53,16 @@ struct junction;
 /**
  * struct port_ops - What a port type implements; NULL where a line says so
  * @start:       begin to move frames; called once, after the port was joined
+ * @leave_loops: take everything out of the lanes' loops, which are about to change. NULL, with @moved:
+ *               the port stays in env->loop
+ * @moved:       after @leave_loops: the lanes have their new loops. Return: 0 or -errno
+ * @pairs_used:  the peer uses the first @cnt of its queue pairs. NULL: not interested
  * @send:        frames for the outside, 1..VMTAP_BURST_MAX, of the forms that
  *               @accepts names; never blocks. Return: frames taken (delivered or dropped and
- *               counted with port_drop()). Fewer than @cnt: port_writable() follows once.
- *               Type code counts nothing that it delivered; port_send() does
- * @resume:      what port_offer() did not take can be offered again
- * @set_poll:    stop or restart reading; NULL: nothing to stop. Writing is stopped by port_send()
+ *               counted with port_drop()). Fewer than @cnt: lane_writable() follows once.
+ *               Type code counts nothing that it delivered; lane_send() does
+ * @resume:      what lane_offer() did not take can be offered again
+ * @set_poll:    stop or restart reading; NULL: nothing to stop. Writing is stopped by lane_send()
  * @set_offload: what the peer takes (enum vmtap_offload); the port may leave that undone in
  *               frames that it offers. NULL: it never leaves anything undone
  * @set_link:    this end's link goes up or down, for the outside to see. NULL: cannot be seen
@@ -59,8 +75,11 @@ struct junction;
 struct port_ops {
 	const char *type;
 	int (*start)(struct port *p, struct vmtap_error *err);
-	unsigned (*send)(struct port *p, const struct vmtap_frame *frames, unsigned cnt);
-	void (*resume)(struct port *p);
+	void (*leave_loops)(struct port *p);
+	int (*moved)(struct port *p);
+	unsigned (*send)(struct port_lane *l, const struct vmtap_frame *frames, unsigned cnt);
+	void (*resume)(struct port_lane *l);
+	void (*pairs_used)(struct port *p, unsigned cnt);
 	void (*set_poll)(struct port *p, bool on);
 	int (*set_offload)(struct port *p, unsigned offload);
 	int (*set_link)(struct port *p, bool up, struct vmtap_error *err);
@@ -75,6 +94,7 @@ struct port_ops {
 struct port_env {
 	struct loop *loop;
 	struct burst *burst;
+	struct workers *workers; /* NULL: @loop moves all frames */
 	const struct log *log;
 	/* the port changed its state; called from the loop, so that it may be closed there; may be
 	 * NULL */
@@ -88,10 +108,26 @@ struct port_env {
 };
 
 /**
+ * struct port_lane - Frames in order
+ * @loop, @burst: of the thread that moves them
+ * @held:    a lane_offer() came back short; @resume will be called
+ * @blocked: @send came back short; lane_writable() is owed
+ * @stats:   written by that thread
+ */
+struct port_lane {
+	struct port *port;
+	unsigned index;
+	struct loop *loop;
+	struct burst *burst;
+	bool held, blocked, resume_owed;
+	struct vmtap_stats stats;
+};
+
+/**
  * struct port - What all ports have
  * @accepts: offloads that frames given to @send may still need (enum vmtap_offload)
- * @held:    a port_offer() came back short; @resume will be called
- * @blocked: @send came back short; port_writable() is owed
+ * @pair_cnt: queue pairs; @lanes has as many entries, of which @lane_cnt are in use: 1 or @pair_cnt
+ * @only:    where @lanes points when there is one
  */
 struct port {
 	const struct port_ops *ops;
@@ -100,8 +136,10 @@ struct port {
 	struct junction *junction;
 	unsigned accepts;
 	enum vmtap_port_state state;
-	bool started, polling, link_up, held, blocked, resume_owed, closed;
-	struct vmtap_stats stats;
+	bool started, polling, link_up, closed;
+	unsigned pair_cnt, lane_cnt;
+	struct port_lane *lanes;
+	struct port_lane only;
 	struct loop_task event_task; /* tells the owner, outside any call into the port */
 	struct vmtap_error error;    /* why it is broken */
 	struct log_limit limit;	     /* for lines that a peer can cause */
@@ -113,20 +151,68 @@ int port_init(struct port *p, const struct port_ops *ops, const struct port_env 
 
 /* For type code ------------------------------------------------------------ */
 
-/** port_offer() - Frames came in from outside, 1..VMTAP_BURST_MAX. Counts them as rx.
- *  Return: frames taken, also when they were discarded; fewer than @cnt: ops->resume() will be called. */
-unsigned port_offer(struct port *p, const struct vmtap_frame *frames, unsigned cnt);
+/** port_set_pairs() - The port has @cnt queue pairs, at least 1; before it is joined. Return: 0 or
+ *  -ENOMEM. */
+int port_set_pairs(struct port *p, unsigned cnt);
 
-/** port_writable() - After a short @send: there is room again. Calls back into the junction. */
+/** port_lane() - The lane of queue pair @pair. */
+static inline struct port_lane *port_lane(const struct port *p, unsigned pair)
+{
+	return &p->lanes[p->lane_cnt > 1 ? pair : 0];
+}
+
+/** lane_offer() - Frames came in from outside, 1..VMTAP_BURST_MAX. Counts them as rx.
+ *  Return: frames taken, also when they were discarded; fewer than @cnt: ops->resume() will be called. */
+unsigned lane_offer(struct port_lane *l, const struct vmtap_frame *frames, unsigned cnt);
+
+/** lane_writable() - After a short @send: there is room again. Calls back into the junction. */
+void lane_writable(struct port_lane *l);
+
+/** lane_drop_rx() - Count frames from outside that were dropped before lane_offer(). */
+void lane_drop_rx(struct port_lane *l, enum vmtap_drop cause, unsigned cnt);
+
+/** lane_drop_tx() - Inside @send: count @cnt of its frames as dropped rather than delivered.
+ *  Outside, for frames that were taken earlier and then lost: @frames is NULL. */
+void lane_drop_tx(struct port_lane *l, enum vmtap_drop cause, const struct vmtap_frame *frames,
+		  unsigned cnt);
+
+/** lane_post() - Have @t run on the port's own loop. From the lane's thread, or that loop's. */
+void lane_post(struct port_lane *l, struct loop_task *t);
+
+/* The same for the first lane. */
+static inline unsigned port_offer(struct port *p, const struct vmtap_frame *frames, unsigned cnt)
+{
+	return lane_offer(p->lanes, frames, cnt);
+}
+
+static inline bool port_is_held(const struct port *p)
+{
+	return p->lanes->held;
+}
+
+static inline bool port_is_blocked(const struct port *p)
+{
+	return p->lanes->blocked;
+}
+
+static inline void port_drop_rx(struct port *p, enum vmtap_drop cause, unsigned cnt)
+{
+	lane_drop_rx(p->lanes, cause, cnt);
+}
+
+static inline void port_drop_tx(struct port *p, enum vmtap_drop cause,
+				const struct vmtap_frame *frames, unsigned cnt)
+{
+	lane_drop_tx(p->lanes, cause, frames, cnt);
+}
+
+/** port_writable() - Every lane that waited for room has some. */
 void port_writable(struct port *p);
 
-/** port_drop_rx() - Count frames from outside that were dropped before port_offer(). */
-void port_drop_rx(struct port *p, enum vmtap_drop cause, unsigned cnt);
-
-/** port_drop_tx() - Inside @send: count @cnt of its frames as dropped rather than delivered.
- *  Outside, for frames that were taken earlier and then lost: @frames is NULL. */
-void port_drop_tx(struct port *p, enum vmtap_drop cause, const struct vmtap_frame *frames,
-		  unsigned cnt);
+/** port_enter() - Hold the workers still, until port_leave(). From the thread of env->loop; nests.
+ *  Costs nothing when there are none. */
+void port_enter(const struct port *p);
+void port_leave(const struct port *p);
 
 /** port_set_state() - WAITING or UP; the owner is told when it changes. While WAITING, frames
  *  sent to the port are dropped as PEER_GONE, and a port that was blocked is writable. */
@@ -134,6 +220,9 @@ void port_set_state(struct port *p, enum vmtap_port_state state);
 
 /** port_fail() - The port is broken for good: @err is copied, logged and kept; the owner is told. */
 void port_fail(struct port *p, const struct vmtap_error *err);
+
+/** port_use_pairs() - The outside uses the first @cnt queue pairs. */
+void port_use_pairs(struct port *p, unsigned cnt);
 
 /** port_set_accepts() - @accepts changed after the start: the junction negotiates again. */
 void port_set_accepts(struct port *p, unsigned accepts);
@@ -143,12 +232,37 @@ void port_set_accepts(struct port *p, unsigned accepts);
 /** port_start() - Begin to move frames. */
 int port_start(struct port *p, struct vmtap_error *err);
 
-/** port_send() - Frames for the port's outside. Counts them as tx.
- *  Return: frames taken; fewer than @cnt: the junction's writable() follows, once. */
-unsigned port_send(struct port *p, const struct vmtap_frame *frames, unsigned cnt);
+/** port_can_move() - Can its lanes have workers' loops? */
+static inline bool port_can_move(const struct port *p)
+{
+	return p->ops->moved != NULL;
+}
 
-/** port_resume() - The junction takes frames from @p again. */
-void port_resume(struct port *p);
+/** port_set_lanes() - Have @cnt lanes, 1 or p->pair_cnt, moved by @pool's workers from number @first on,
+ *  or, NULL, by env->loop. Nothing is held or blocked, and the lanes are held still (port_enter()).
+ *  Return: 0, or -errno: a port that was started is in no loop. */
+int port_set_lanes(struct port *p, unsigned cnt, const struct workers *pool, unsigned first);
+
+/** lane_send() - Frames for the port's outside. Counts them as tx.
+ *  Return: frames taken; fewer than @cnt: the junction's writable() follows, once. */
+unsigned lane_send(struct port_lane *l, const struct vmtap_frame *frames, unsigned cnt);
+
+static inline unsigned port_send(struct port *p, const struct vmtap_frame *frames, unsigned cnt)
+{
+	return lane_send(p->lanes, frames, cnt);
+}
+
+/** lane_resume() - The junction takes frames from @l again. */
+void lane_resume(struct port_lane *l);
+
+static inline void port_resume(struct port *p)
+{
+	for (unsigned i = 0; i < p->lane_cnt; i++)
+		lane_resume(&p->lanes[i]);
+}
+
+/** port_stats() - The counters of all lanes together. */
+void port_stats(const struct port *p, struct vmtap_stats *stats);
 
 void port_set_poll(struct port *p, bool on);
 int port_set_link(struct port *p, bool up, struct vmtap_error *err);
@@ -165,14 +279,16 @@ void port_free(struct port *p);
 /**
  * struct junction_ops - A link or a switch, seen from its ports
  * @offer:    frames that entered through @from. Return: frames taken
- * @writable: @p, which had taken fewer than offered, has room again
+ * @writable: @l, which had taken fewer than offered, has room again
  * @changed:  @p's accepts or link changed
+ * @pairs_used: @p uses the first @cnt of its queue pairs. NULL: not interested
  * @leave:    @p closes
  */
 struct junction_ops {
-	unsigned (*offer)(struct junction *j, struct port *from, const struct vmtap_frame *frames,
-			  unsigned cnt);
-	void (*writable)(struct junction *j, struct port *p);
+	unsigned (*offer)(struct junction *j, struct port_lane *from,
+			  const struct vmtap_frame *frames, unsigned cnt);
+	void (*writable)(struct junction *j, struct port_lane *l);
+	void (*pairs_used)(struct junction *j, struct port *p, unsigned cnt);
 	void (*changed)(struct junction *j, struct port *p);
 	void (*leave)(struct junction *j, struct port *p);
 };

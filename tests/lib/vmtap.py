@@ -8,7 +8,7 @@
     done = run(ns, "check", "tap,ifname=vm0")           # to its end
 
 The environment variable VMTAP names the program, VMTAP_BUILD the folder of the build;
-build/ is the default.
+build/ is the default. VMTAP_ARGS are more options for each connect, as in --workers=2.
 """
 
 import json
@@ -71,7 +71,8 @@ class Vmtap:
             sock.bind(notify)
             os.chmod(notify, 0o666)
             try:
-                self.proc = ns.popen([*wrap, program(), *args, "connect", *ports], stdout=out_file,
+                more = os.environ.get("VMTAP_ARGS", "").split()
+                self.proc = ns.popen([*wrap, program(), *args, *more, "connect", *ports], stdout=out_file,
                                      stderr=log, env={**os.environ, "NOTIFY_SOCKET": notify}, **kw)
                 reason = self._wait_ready(sock, timeout)
             finally:

@@ -152,7 +152,12 @@ class Front:
     def up(self, path, **how):
         for _, step in self.steps(path, **how):
             step()
+        self.settle()
         return self
+
+    def settle(self):
+        """Until the back end has carried out everything that it was told: messages are answered in order."""
+        self.message(GET_FEATURES, reply=True)
 
     def mem(self, size, offset=0, sealed=False):
         """A region behind the others. Returns its number."""
@@ -173,6 +178,7 @@ class Front:
             self.do("start %d" % q)
         for q in range(queues if self.features & PROTOCOL else 0):
             self.enable(q)
+        self.settle()
 
     def negotiate(self):
         got = self.do("negotiate")

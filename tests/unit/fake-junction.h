@@ -31,8 +31,8 @@ struct fake_junction {
 	} kept[FAKE_KEPT];
 };
 
-static unsigned fake_offer(struct junction *j, struct port *from, const struct vmtap_frame *frames,
-			   unsigned cnt)
+static unsigned fake_offer(struct junction *j, struct port_lane *from,
+			   const struct vmtap_frame *frames, unsigned cnt)
 {
 	struct fake_junction *f = (void *)j;
 	unsigned i;
@@ -48,7 +48,7 @@ static unsigned fake_offer(struct junction *j, struct port *from, const struct v
 	return i;
 }
 
-static void fake_writable(struct junction *j, struct port *p)
+static void fake_writable(struct junction *j, struct port_lane *l)
 {
 	((struct fake_junction *)(void *)j)->writable++;
 }

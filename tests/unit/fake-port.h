@@ -39,8 +39,9 @@ static void fake_frame(struct vmtap_frame *f, struct iovec *iov, unsigned char *
 	*f = (struct vmtap_frame) { .len = len, .iov = iov, .iov_cnt = 1 };
 }
 
-static unsigned fake_send(struct port *p, const struct vmtap_frame *frames, unsigned cnt)
+static unsigned fake_send(struct port_lane *lane, const struct vmtap_frame *frames, unsigned cnt)
 {
+	struct port *p = lane->port;
 	struct fake *f = (struct fake *)p;
 	unsigned n = 0;
 
@@ -71,9 +72,9 @@ static unsigned fake_send(struct port *p, const struct vmtap_frame *frames, unsi
 	return n;
 }
 
-static void fake_resume(struct port *p)
+static void fake_resume(struct port_lane *lane)
 {
-	((struct fake *)p)->resumed++;
+	((struct fake *)lane->port)->resumed++;
 }
 
 static int fake_set_offload(struct port *p, unsigned offload)

@@ -200,8 +200,8 @@ static inline bool seq_is(const uint8_t *data, size_t len, uint32_t number, uint
 	return true;
 }
 
-static unsigned seq_offer(struct junction *j, struct port *from, const struct vmtap_frame *frames,
-			  unsigned cnt)
+static unsigned seq_offer(struct junction *j, struct port_lane *from,
+			  const struct vmtap_frame *frames, unsigned cnt)
 {
 	struct seq_junction *s = (void *)j;
 	unsigned i;
@@ -220,7 +220,7 @@ static unsigned seq_offer(struct junction *j, struct port *from, const struct vm
 	return i;
 }
 
-static void seq_writable(struct junction *j, struct port *p)
+static void seq_writable(struct junction *j, struct port_lane *l)
 {
 	((struct seq_junction *)(void *)j)->writable++;
 }

@@ -47,7 +47,7 @@ static int probe_start(struct port *p, struct vmtap_error *err)
 	return conn_start(&probe_of(p)->conn, err);
 }
 
-static unsigned probe_send(struct port *p, const struct vmtap_frame *frames, unsigned cnt)
+static unsigned probe_send(struct port_lane *l, const struct vmtap_frame *frames, unsigned cnt)
 {
 	return cnt;
 }

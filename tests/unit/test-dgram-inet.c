@@ -96,7 +96,7 @@ static void exchange(int family)
 	put_from(peer, family, 1514);
 	until(t.fake.cnt == 2);
 	assert_int_equal(t.fake.kept[1].len, 1514);
-	assert_int_equal(t.port->stats.rx.drops[VMTAP_DROP_RUNT], 1);
+	assert_int_equal(t.port->lanes->stats.rx.drops[VMTAP_DROP_RUNT], 1);
 	assert_int_equal(send_sequence(0, 64, 1500), 64);
 	for (uint32_t i = 0; i < 64; i++)
 		assert_int_equal(next_len(peer), seq_len(i, 1500));
@@ -139,7 +139,7 @@ static void frames_of_strangers_are_refused(void **state)
 	until(t.fake.cnt == 2);
 	assert_int_equal(t.fake.kept[0].len, 61);
 	assert_int_equal(t.fake.kept[1].len, 63);
-	assert_int_equal(t.port->stats.rx.drops[VMTAP_DROP_REFUSED], 2);
+	assert_int_equal(t.port->lanes->stats.rx.drops[VMTAP_DROP_REFUSED], 2);
 	assert_non_null(strstr(t.log, "any-source=on"));
 	close(stranger);
 }
@@ -212,9 +212,10 @@ static void frame_longer_than_a_datagram_is_dropped_alone(void **state)
 		frames[i] = (struct vmtap_frame) { .len = (uint32_t)iov[i].iov_len,
 						   .iov = &iov[i],
 						   .iov_cnt = 1 };
-	until((done += t.port->blocked ? 0 : port_send(t.port, frames + done, 3 - done)) == 3);
-	assert_int_equal(t.port->stats.tx.drops[VMTAP_DROP_TOO_LONG], 1);
-	assert_int_equal(t.port->stats.tx.frames, 2);
+	until((done += t.port->lanes->blocked ? 0 : port_send(t.port, frames + done, 3 - done)) ==
+	      3);
+	assert_int_equal(t.port->lanes->stats.tx.drops[VMTAP_DROP_TOO_LONG], 1);
+	assert_int_equal(t.port->lanes->stats.tx.frames, 2);
 	assert_int_equal(next_len(peer), 60);
 	assert_int_equal(next_len(peer), 61);
 }
@@ -323,7 +324,7 @@ static void group_members_hear_each_other_and_not_themselves(void **state)
 	assert_int_equal(next_len(peer), 70);
 	settle();
 	assert_int_equal(t.fake.cnt, 1); /* not our own */
-	assert_int_equal(t.port->stats.rx.frames, 1);
+	assert_int_equal(t.port->lanes->stats.rx.frames, 1);
 	port_free(second);
 	second = NULL;
 	fake_forget(&fake2);

@@ -58,7 +58,7 @@ static unsigned send_one(uint32_t len)
 
 static uint64_t gone(void)
 {
-	return t.port->stats.tx.drops[VMTAP_DROP_PEER_GONE];
+	return t.port->lanes->stats.tx.drops[VMTAP_DROP_PEER_GONE];
 }
 
 /* -------------------------------------------------------------------- both ways */
@@ -80,9 +80,9 @@ static void both_ways(void)
 	assert_int_equal(send_one(1514), 1);
 	expect(70);
 	expect(1514);
-	assert_int_equal(t.port->stats.rx.frames, 2);
-	assert_int_equal(t.port->stats.rx.bytes, 1574);
-	assert_int_equal(t.port->stats.tx.frames, 2);
+	assert_int_equal(t.port->lanes->stats.rx.frames, 2);
+	assert_int_equal(t.port->lanes->stats.rx.bytes, 1574);
+	assert_int_equal(t.port->lanes->stats.tx.frames, 2);
 	settle();
 }
 
@@ -133,7 +133,7 @@ static void exchanges_frames_with_abstract_peers(void **state)
 			expect(70 + i);
 		}
 	}
-	while (!t.port->blocked)
+	while (!t.port->lanes->blocked)
 		send_sequence(0, 64, 100);
 	settle();
 	assert_int_equal(t.fake.writable, 0);
@@ -179,8 +179,8 @@ static void odd_lengths_are_dropped_and_counted(void **state)
 	until(t.fake.cnt == 2);
 	assert_int_equal(t.fake.kept[0].len, 14);
 	assert_int_equal(t.fake.kept[1].len, VMTAP_FRAME_MAX);
-	assert_int_equal(t.port->stats.rx.drops[VMTAP_DROP_RUNT], 2);
-	assert_int_equal(t.port->stats.rx.drops[VMTAP_DROP_TOO_LONG], 1);
+	assert_int_equal(t.port->lanes->stats.rx.drops[VMTAP_DROP_RUNT], 2);
+	assert_int_equal(t.port->lanes->stats.rx.drops[VMTAP_DROP_TOO_LONG], 1);
 }
 
 static void frame_of_many_pieces_is_sent_in_its_place(void **state)
@@ -229,7 +229,7 @@ static void held_frames_stay_in_order(void **state)
 		seq_resume();
 	}
 	assert_true(t.seq.holds > 100);
-	assert_int_equal(t.port->stats.rx.frames, total);
+	assert_int_equal(t.port->lanes->stats.rx.frames, total);
 }
 
 /* A junction that has more to send as soon as the port is writable. */
@@ -238,9 +238,9 @@ static struct pusher {
 	uint32_t number, total, max;
 } pusher;
 
-static void push(struct junction *j, struct port *p)
+static void push(struct junction *j, struct port_lane *l)
 {
-	while (pusher.number < pusher.total && !p->blocked) {
+	while (pusher.number < pusher.total && !l->blocked) {
 		uint32_t left = pusher.total - pusher.number;
 
 		pusher.number += send_sequence(pusher.number, left < 64 ? left : 64, pusher.max);
@@ -262,7 +262,7 @@ static void sequence_reaches_the_peer(uint32_t total)
 
 	pusher = (struct pusher) { .junction.ops = &push_ops, .total = total, .max = 1500 };
 	t.port->junction = &pusher.junction;
-	push(NULL, t.port);
+	push(NULL, t.port->lanes);
 	while (next < total) {
 		turn();
 		seed = seed * 1664525u + 1013904223u;
@@ -276,10 +276,10 @@ static void sequence_reaches_the_peer(uint32_t total)
 			next++;
 		}
 	}
-	assert_true(t.port->stats.tx_holds > 10);
-	assert_int_equal(t.port->stats.tx.frames, total);
+	assert_true(t.port->lanes->stats.tx_holds > 10);
+	assert_int_equal(t.port->lanes->stats.tx.frames, total);
 	for (unsigned i = 0; i < VMTAP_DROP_CNT; i++)
-		assert_int_equal(t.port->stats.tx.drops[i], 0);
+		assert_int_equal(t.port->lanes->stats.tx.drops[i], 0);
 	settle();
 }
 
@@ -317,7 +317,7 @@ static void blocked_port_sleeps_until_the_peer_reads(void **state)
 {
 	bind_peer();
 	start_port(&dgram_type, ON_FILES);
-	while (!t.port->blocked)
+	while (!t.port->lanes->blocked)
 		send_sequence(0, 64, 100);
 	settle(); /* fails if the loop spins */
 	assert_int_equal(t.fake.writable, 0);
@@ -330,7 +330,7 @@ static void blocked_port_is_released_when_the_peer_leaves(void **state)
 {
 	bind_peer();
 	start_port(&dgram_type, ON_FILES);
-	while (!t.port->blocked)
+	while (!t.port->lanes->blocked)
 		send_sequence(0, 64, 100);
 	fd_close(&peer);
 	until(t.fake.writable == 1);
@@ -344,7 +344,7 @@ static void blocked_port_is_released_when_the_peers_file_goes(void **state)
 
 	bind_peer();
 	start_port(&dgram_type, ON_FILES);
-	while (!t.port->blocked)
+	while (!t.port->lanes->blocked)
 		send_sequence(0, 64, 100);
 	unlink(b.sun_path);
 	until(t.fake.writable == 1);
@@ -393,7 +393,7 @@ static void closing_counts_what_was_held(void **state)
 		put(60);
 	settle();
 	port_close(t.port);
-	assert_int_equal(t.port->stats.rx.drops[VMTAP_DROP_PURGED], 3);
+	assert_int_equal(t.port->lanes->stats.rx.drops[VMTAP_DROP_PURGED], 3);
 	assert_false(has_file("a"));
 	assert_true(has_file("b"));
 }
@@ -405,7 +405,7 @@ static void frames_for_an_absent_peer_are_dropped(void **state)
 	start_port(&dgram_type, ON_FILES);
 	assert_int_equal(send_sequence(0, 64, 100), 64);
 	assert_int_equal(gone(), 64);
-	assert_int_equal(t.port->stats.tx.frames, 0);
+	assert_int_equal(t.port->lanes->stats.tx.frames, 0);
 	assert_non_null(strstr(t.log, "/b is not there (No such file or directory)"));
 	close(unix_bound(SOCK_DGRAM, "b"));
 	assert_int_equal(send_one(60), 1);
@@ -528,7 +528,7 @@ static void peer_that_talks_to_another_is_said(void **state)
 	close(first);
 	for (unsigned i = 1; i <= 50; i++) {
 		assert_int_equal(send_sequence(0, 5, 100), 5);
-		assert_int_equal(t.port->stats.tx.drops[VMTAP_DROP_REFUSED], 5 * i);
+		assert_int_equal(t.port->lanes->stats.tx.drops[VMTAP_DROP_REFUSED], 5 * i);
 	}
 	last = dup(other);
 	assert_int_equal(last, first); /* trying leaves no descriptor open */

@@ -41,7 +41,7 @@ static int setup_linked(void **state)
 
 	setup(state);
 	r = *state;
-	r->link = link_new(r->loop, &r->a->port, &r->b->port, NULL);
+	r->link = link_new(&r->a->port, &r->b->port, NULL);
 	return r->link ? 0 : -1;
 }
 
@@ -75,11 +75,11 @@ static void both_directions_are_counted(void **state)
 	struct rig *r = *state;
 
 	fake_offer(r->a, 0, 10);
-	assert_int_equal(r->a->port.stats.rx.frames, 10);
-	assert_int_equal(r->a->port.stats.rx.bytes, 600);
-	assert_int_equal(r->b->port.stats.tx.frames, 10);
-	assert_int_equal(r->b->port.stats.tx.bytes, 600);
-	assert_int_equal(r->b->port.stats.rx.frames, 0);
+	assert_int_equal(r->a->port.lanes->stats.rx.frames, 10);
+	assert_int_equal(r->a->port.lanes->stats.rx.bytes, 600);
+	assert_int_equal(r->b->port.lanes->stats.tx.frames, 10);
+	assert_int_equal(r->b->port.lanes->stats.tx.bytes, 600);
+	assert_int_equal(r->b->port.lanes->stats.rx.frames, 0);
 }
 
 static void back_pressure_reaches_the_sender_and_ends(void **state)
@@ -88,9 +88,9 @@ static void back_pressure_reaches_the_sender_and_ends(void **state)
 
 	r->b->room = 5;
 	assert_int_equal(fake_offer(r->a, 0, 10), 5);
-	assert_true(r->a->port.held);
-	assert_int_equal(r->a->port.stats.rx_holds, 1);
-	assert_int_equal(r->b->port.stats.tx_holds, 1);
+	assert_true(r->a->port.lanes->held);
+	assert_int_equal(r->a->port.lanes->stats.rx_holds, 1);
+	assert_int_equal(r->b->port.lanes->stats.tx_holds, 1);
 	assert_int_equal(r->a->resumed, 0);
 
 	r->b->room = 100;
@@ -108,7 +108,7 @@ static void a_port_without_peer_discards_and_counts(void **state)
 	struct rig *r = *state;
 
 	assert_int_equal(fake_offer(r->a, 0, 7), 7);
-	assert_int_equal(r->a->port.stats.rx.drops[VMTAP_DROP_NO_PEER], 7);
+	assert_int_equal(r->a->port.lanes->stats.rx.drops[VMTAP_DROP_NO_PEER], 7);
 }
 
 static void link_down_discards_counts_and_tells_the_peer(void **state)
@@ -119,9 +119,9 @@ static void link_down_discards_counts_and_tells_the_peer(void **state)
 	assert_int_equal(r->a->peer_downs, 1);
 	assert_int_equal(fake_offer(r->a, 0, 4), 4);
 	assert_int_equal(r->b->got, 0);
-	assert_int_equal(r->b->port.stats.tx.drops[VMTAP_DROP_LINK_DOWN], 4);
+	assert_int_equal(r->b->port.lanes->stats.tx.drops[VMTAP_DROP_LINK_DOWN], 4);
 	assert_int_equal(fake_offer(r->b, 0, 2), 2);
-	assert_int_equal(r->b->port.stats.rx.drops[VMTAP_DROP_LINK_DOWN], 2);
+	assert_int_equal(r->b->port.lanes->stats.rx.drops[VMTAP_DROP_LINK_DOWN], 2);
 	port_set_link(&r->b->port, true, NULL);
 	fake_offer(r->a, 0, 4);
 	assert_int_equal(r->b->got, 4);
@@ -171,7 +171,7 @@ static void a_waiting_peer_discards_and_releases(void **state)
 	port_set_state(&r->b->port, VMTAP_PORT_WAITING);
 	assert_int_equal(r->a->resumed, 1);
 	assert_int_equal(fake_offer(r->a, 0, 4), 4);
-	assert_int_equal(r->b->port.stats.tx.drops[VMTAP_DROP_PEER_GONE], 4);
+	assert_int_equal(r->b->port.lanes->stats.tx.drops[VMTAP_DROP_PEER_GONE], 4);
 }
 
 static void a_port_that_breaks_while_sending_does_not_hold_its_peer(void **state)
@@ -180,9 +180,9 @@ static void a_port_that_breaks_while_sending_does_not_hold_its_peer(void **state
 
 	r->b->break_on_send = true;
 	assert_int_equal(fake_offer(r->a, 0, 4), 4);
-	assert_false(r->a->port.held);
+	assert_false(r->a->port.lanes->held);
 	assert_int_equal(r->b->port.state, VMTAP_PORT_BROKEN);
-	assert_int_equal(r->b->port.stats.tx.drops[VMTAP_DROP_PEER_GONE], 4);
+	assert_int_equal(r->b->port.lanes->stats.tx.drops[VMTAP_DROP_PEER_GONE], 4);
 	assert_int_equal(r->b->port.error.code, 5);
 }
 
@@ -220,7 +220,7 @@ static void two_ports_that_answer_each_other_do_not_recurse(void **state)
 	r->b->room = 50;
 	fake_offer(r->a, 0, 1);
 	assert_in_range(r->b->got, 1, 2);
-	assert_true(r->a->port.held);
+	assert_true(r->a->port.lanes->held);
 	loop_dispatch(r->loop, 0);
 	assert_int_equal(r->a->resumed, 1);
 }
@@ -238,10 +238,10 @@ static void closing_a_port_parts_the_link(void **state)
 	port_close(&r->b->port); /* twice is fine */
 	assert_int_equal(r->b->closed, 1);
 	fake_offer(r->a, 0, 1);
-	assert_int_equal(r->a->port.stats.rx.drops[VMTAP_DROP_NO_PEER], 1);
+	assert_int_equal(r->a->port.lanes->stats.rx.drops[VMTAP_DROP_NO_PEER], 1);
 	/* and it can be joined again */
 	struct fake *c = fake_new(&r->env, "c");
-	struct link *again = link_new(r->loop, &r->a->port, &c->port, NULL);
+	struct link *again = link_new(&r->a->port, &c->port, NULL);
 
 	assert_non_null(again);
 	fake_offer(r->a, 9, 1);
@@ -256,9 +256,9 @@ static void a_linked_port_cannot_be_linked_again(void **state)
 	struct fake *c = fake_new(&r->env, "c");
 	struct vmtap_error err = { 0 };
 
-	assert_null(link_new(r->loop, &r->a->port, &c->port, &err));
+	assert_null(link_new(&r->a->port, &c->port, &err));
 	assert_int_equal(err.code, 16); /* EBUSY */
-	assert_null(link_new(r->loop, &c->port, &c->port, &err));
+	assert_null(link_new(&c->port, &c->port, &err));
 	assert_int_equal(err.code, 22); /* EINVAL */
 	port_free(&c->port);
 }
@@ -268,7 +268,7 @@ static void each_side_is_told_what_the_other_accepts(void **state)
 	struct rig *r = *state;
 
 	r->a->port.accepts = VMTAP_OFFLOAD_CSUM | VMTAP_OFFLOAD_TSO4;
-	r->link = link_new(r->loop, &r->a->port, &r->b->port, NULL);
+	r->link = link_new(&r->a->port, &r->b->port, NULL);
 	assert_int_equal(r->b->offload, VMTAP_OFFLOAD_CSUM | VMTAP_OFFLOAD_TSO4);
 	assert_int_equal(r->a->offload, 0);
 	port_set_accepts(&r->b->port, VMTAP_OFFLOAD_CSUM);
@@ -334,8 +334,8 @@ static void what_the_receiver_has_passes_untouched(void **state)
 	assert_int_equal(r->b->got, 1);
 	assert_int_equal(r->b->lens[0], 3054);
 	assert_int_equal(r->b->hdrs[0].gso_type, VMTAP_GSO_TCPV4);
-	assert_int_equal(r->a->port.stats.rx.gso_frames, 1);
-	assert_int_equal(r->b->port.stats.tx.gso_frames, 1);
+	assert_int_equal(r->a->port.lanes->stats.rx.gso_frames, 1);
+	assert_int_equal(r->b->port.lanes->stats.tx.gso_frames, 1);
 }
 
 static void segments_that_do_not_fit_wait_in_order(void **state)
@@ -388,7 +388,7 @@ static void a_header_that_lies_is_dropped_and_counted(void **state)
 
 	assert_int_equal(port_offer(&r->a->port, &frame, 1), 1);
 	assert_int_equal(r->b->got, 0);
-	assert_int_equal(r->a->port.stats.rx.drops[VMTAP_DROP_BAD_HEADER], 1);
+	assert_int_equal(r->a->port.lanes->stats.rx.drops[VMTAP_DROP_BAD_HEADER], 1);
 }
 
 #define LINKED(f) cmocka_unit_test_setup_teardown(f, setup_linked, teardown)

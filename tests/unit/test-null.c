@@ -186,7 +186,7 @@ static void generates_every_size(void **state)
 		settle();
 		assert_int_equal(fix.fake.cnt, 2);
 		assert_int_equal(fix.fake.kept[1].len, sizes[i]);
-		assert_int_equal(fix.port->stats.rx.bytes, 2 * sizes[i]);
+		assert_int_equal(fix.port->lanes->stats.rx.bytes, 2 * sizes[i]);
 		fake_forget(&fix.fake);
 		port_free(fix.port);
 		fix.port = NULL;
@@ -210,7 +210,7 @@ static void goes_on_where_it_was_held_back(void **state)
 	settle();
 	assert_int_equal(fix.fake.cnt, 100);
 	assert_int_equal(fix.fake.offers, 2); /* and does not insist */
-	assert_true(fix.port->held);
+	assert_true(fix.port->lanes->held);
 	for (unsigned more = 37; fix.fake.cnt < 1000; more++) {
 		fix.fake.allow = more;
 		port_resume(fix.port);
@@ -221,7 +221,7 @@ static void goes_on_where_it_was_held_back(void **state)
 	settle();
 	assert_int_equal(fix.fake.cnt, 1000);
 	assert_int_equal(fix.finished, 1);
-	assert_int_equal(fix.port->stats.rx.frames, 1000);
+	assert_int_equal(fix.port->lanes->stats.rx.frames, 1000);
 }
 
 static void a_frame_held_back_is_still_due(void **state)
@@ -446,14 +446,14 @@ static void a_receiver_accounts_for_a_generator(void **state)
 {
 	struct port *gen = open_as("gen", "null,count=5000,size=1514");
 	struct port *sink = open_as("sink", "null");
-	struct link *link = link_new(fix.env.loop, gen, sink, &fix.err);
+	struct link *link = link_new(gen, sink, &fix.err);
 
 	assert_non_null(link);
 	settle();
 	assert_described(gen, "generated=5000,received=0,");
 	assert_described(sink, "received=5000,lost=0,reordered=0,restarts=0,other=0");
-	assert_int_equal(sink->stats.tx.frames, 5000);
-	assert_int_equal(sink->stats.tx.bytes, 5000 * 1514);
+	assert_int_equal(sink->lanes->stats.tx.frames, 5000);
+	assert_int_equal(sink->lanes->stats.tx.bytes, 5000 * 1514);
 	link_free(link);
 	port_free(gen);
 	port_free(sink);

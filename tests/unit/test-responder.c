@@ -188,7 +188,7 @@ static void announces_itself_at_start(void **state)
 	assert_int_equal(fix.fake.kept[0].len, 42);
 	assert_int_equal(fix.fake.kept[1].len, 86);
 	assert_int_equal(fix.fake.kept[2].len, 86);
-	assert_int_equal(fix.port->stats.rx.frames, 3);
+	assert_int_equal(fix.port->lanes->stats.rx.frames, 3);
 }
 
 static void announces_itself_again_when_the_peer_comes_up(void **state)
@@ -229,7 +229,7 @@ static void replies_to_a_burst_of_scattered_frames(void **state)
 		assert_int_equal(fix.fake.kept[i].data[34], 0);
 		assert_int_equal(offload_csum(fix.fake.kept[i].data + 34, 1466, 0), 0xffff);
 	}
-	assert_int_equal(fix.port->stats.tx.frames, 64);
+	assert_int_equal(fix.port->lanes->stats.tx.frames, 64);
 	assert_described(fix.port, "echo=64,");
 }
 
@@ -256,8 +256,8 @@ static void counts_what_it_does_not_answer(void **state)
 	settle();
 	assert_int_equal(fix.fake.cnt, 3);
 	assert_described(fix.port, "echo=0,echo6=0,other=1,fragment=0,bad=1");
-	assert_int_equal(fix.port->stats.tx.drops[VMTAP_DROP_TOO_LONG], 1);
-	assert_int_equal(fix.port->stats.tx.frames, 2);
+	assert_int_equal(fix.port->lanes->stats.tx.drops[VMTAP_DROP_TOO_LONG], 1);
+	assert_int_equal(fix.port->lanes->stats.tx.frames, 2);
 }
 
 /* --------------------------------------------------------------- back-pressure */
@@ -285,8 +285,8 @@ static void holds_replies_until_the_peer_takes_them(void **state)
 	fake_forget(&fix.fake);
 	taken = fill(98);
 	assert_int_equal(taken, RING_CNT);
-	assert_true(fix.port->blocked);
-	assert_true(fix.port->held);
+	assert_true(fix.port->lanes->blocked);
+	assert_true(fix.port->lanes->held);
 	assert_int_equal(fix.fake.offers, 1 + 1); /* it does not ask again and again */
 	assert_int_equal(fix.fake.writable, 0);
 
@@ -295,7 +295,7 @@ static void holds_replies_until_the_peer_takes_them(void **state)
 	settle();
 	assert_int_equal(fix.fake.cnt, 10);
 	assert_int_equal(fix.fake.writable, 1);
-	assert_false(fix.port->blocked);
+	assert_false(fix.port->lanes->blocked);
 
 	fix.fake.allow = ~0u;
 	port_resume(fix.port);
@@ -363,7 +363,7 @@ static void counts_replies_lost_at_close(void **state)
 	assert_int_equal(ping(98, 7), 7);
 	port_close(fix.port);
 	settle();
-	assert_int_equal(fix.port->stats.rx.drops[VMTAP_DROP_PURGED], 7);
+	assert_int_equal(fix.port->lanes->stats.rx.drops[VMTAP_DROP_PURGED], 7);
 }
 
 /* A ping from the host to 10.0.0.1, its peer */
@@ -399,17 +399,17 @@ static void two_full_responders_drain_into_each_other(void **state)
 	settle();
 
 	a->junction = b->junction = NULL;
-	a->blocked = b->blocked = false;
-	link = link_new(fix.env.loop, a, b, &fix.err);
+	a->lanes->blocked = b->lanes->blocked = false;
+	link = link_new(a, b, &fix.err);
 	assert_non_null(link);
 	settle();
 	/* all replies, the announcements of before, and nothing more */
-	assert_int_equal(a->stats.rx.frames, 3 + RING_CNT);
-	assert_int_equal(b->stats.rx.frames, 2 + RING_CNT);
+	assert_int_equal(a->lanes->stats.rx.frames, 3 + RING_CNT);
+	assert_int_equal(b->lanes->stats.rx.frames, 2 + RING_CNT);
 	assert_described(a, "echo=256,");
 	assert_described(b, "echo=256,");
 	assert_described(a, "other=256,");
-	assert_false(a->held || b->held || a->blocked || b->blocked);
+	assert_false(a->lanes->held || b->lanes->held || a->lanes->blocked || b->lanes->blocked);
 	link_free(link);
 	port_free(b);
 	fake_forget(&fake_b);
@@ -418,16 +418,16 @@ static void two_full_responders_drain_into_each_other(void **state)
 static void two_joined_responders_fall_silent(void **state)
 {
 	struct port *a = open_as("a", DEFAULT_SPEC), *b = open_as("b", "responder,ip=10.0.0.2");
-	struct link *link = link_new(fix.env.loop, a, b, &fix.err);
+	struct link *link = link_new(a, b, &fix.err);
 	uint64_t frames;
 
 	assert_non_null(link);
 	settle();
 	/* both claim 10.0.0.2, so each objects to the other's announcement, once */
-	frames = a->stats.rx.frames + b->stats.rx.frames;
+	frames = a->lanes->stats.rx.frames + b->lanes->stats.rx.frames;
 	assert_int_equal(frames, 3 + 2 + 2);
 	settle();
-	assert_int_equal(a->stats.rx.frames + b->stats.rx.frames, frames);
+	assert_int_equal(a->lanes->stats.rx.frames + b->lanes->stats.rx.frames, frames);
 	link_free(link);
 	port_free(a);
 	port_free(b);

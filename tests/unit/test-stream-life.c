@@ -52,7 +52,7 @@ static void listening_port_serves_peers_in_turn(void **state)
 	assert_int_equal(t.port->state, VMTAP_PORT_WAITING);
 	expect_describe("server=on,path={}/s (waiting)");
 	assert_int_equal(send_sequence(0, 3, 100), 3); /* to nobody */
-	assert_int_equal(t.port->stats.tx.drops[VMTAP_DROP_PEER_GONE], 3);
+	assert_int_equal(t.port->lanes->stats.tx.drops[VMTAP_DROP_PEER_GONE], 3);
 
 	one = unix_connected(SOCK_STREAM, "s");
 	until(t.port->state == VMTAP_PORT_UP);

@@ -75,7 +75,7 @@ static void frames_survive_every_cut(void **state)
 			put(bytes + cut, len - cut);
 		until((seq_resume(), seq->next == 3));
 	}
-	assert_int_equal(t.port->stats.rx.frames, 3 * (len + 1));
+	assert_int_equal(t.port->lanes->stats.rx.frames, 3 * (len + 1));
 }
 
 static void frames_arrive_byte_by_byte(void **state)
@@ -119,9 +119,9 @@ static void runts_are_dropped_and_counted(void **state)
 	until(t.fake.cnt == 2);
 	assert_int_equal(t.fake.kept[0].len, 60);
 	assert_int_equal(t.fake.kept[1].len, 61);
-	assert_int_equal(t.port->stats.rx.drops[VMTAP_DROP_RUNT], 2);
-	assert_int_equal(t.port->stats.rx.frames, 2);
-	assert_int_equal(t.port->stats.rx.bytes, 121);
+	assert_int_equal(t.port->lanes->stats.rx.drops[VMTAP_DROP_RUNT], 2);
+	assert_int_equal(t.port->lanes->stats.rx.frames, 2);
+	assert_int_equal(t.port->lanes->stats.rx.bytes, 121);
 	assert_int_equal(t.port->state, VMTAP_PORT_UP);
 }
 
@@ -151,8 +151,8 @@ static void held_frames_stay_in_order(void **state)
 	}
 	assert_true(seq->holds > 1000);
 	assert_int_equal(seq->biggest, VMTAP_BURST_MAX);
-	assert_int_equal(t.port->stats.rx.frames, total);
-	assert_int_equal(t.port->stats.rx_holds, seq->holds);
+	assert_int_equal(t.port->lanes->stats.rx.frames, total);
+	assert_int_equal(t.port->lanes->stats.rx_holds, seq->holds);
 }
 
 static void a_turn_is_bounded(void **state)
@@ -267,7 +267,7 @@ static void burst_leaves_with_lengths_in_front(void **state)
 	while (r->next < VMTAP_BURST_MAX)
 		assert_true(reader_run(r, 100000));
 	assert_int_equal(r->len, 0);
-	assert_int_equal(t.port->stats.tx.frames, VMTAP_BURST_MAX);
+	assert_int_equal(t.port->lanes->stats.tx.frames, VMTAP_BURST_MAX);
 	assert_true(is_idle());
 }
 
@@ -282,15 +282,15 @@ static void partial_writes_keep_order(void **state)
 	while (r->next < total) {
 		unsigned cnt = total - number < 64 ? total - number : 64;
 
-		if (cnt && !t.port->blocked)
+		if (cnt && !t.port->lanes->blocked)
 			number += send_sequence(number, cnt, max);
 		turn();
 		seed = seed * 1664525u + 1013904223u;
 		reader_run(r, 1 + seed % 9000);
 	}
-	assert_true(t.port->stats.tx_holds > 100);
-	assert_int_equal(t.fake.writable, t.port->stats.tx_holds);
-	assert_int_equal(t.port->stats.tx.frames, total);
+	assert_true(t.port->lanes->stats.tx_holds > 100);
+	assert_int_equal(t.fake.writable, t.port->lanes->stats.tx_holds);
+	assert_int_equal(t.port->lanes->stats.tx.frames, total);
 }
 
 static void peer_that_stops_reading_blocks_without_loss(void **state)
@@ -299,7 +299,7 @@ static void peer_that_stops_reading_blocks_without_loss(void **state)
 	uint32_t number = 0;
 
 	start_on_pair(0);
-	while (!t.port->blocked)
+	while (!t.port->lanes->blocked)
 		number += send_sequence(number, 64, 1500);
 	assert_true(number > 64);
 	settle();
@@ -401,8 +401,8 @@ static void sending_to_a_peer_that_left_drops_and_counts(void **state)
 	settle();
 	fd_close(&peer);
 	assert_int_equal(send_sequence(0, 5, 100), 5);
-	assert_int_equal(t.port->stats.tx.drops[VMTAP_DROP_PEER_GONE], 5);
-	assert_int_equal(t.port->stats.tx.frames, 0);
+	assert_int_equal(t.port->lanes->stats.tx.drops[VMTAP_DROP_PEER_GONE], 5);
+	assert_int_equal(t.port->lanes->stats.tx.frames, 0);
 	settle();
 	assert_int_equal(t.port->state, VMTAP_PORT_UP); /* there is a frame left */
 }
@@ -412,7 +412,7 @@ static void blocked_port_is_released_when_the_peer_leaves(void **state)
 	uint32_t number = 0;
 
 	start_on_pair(0);
-	while (!t.port->blocked)
+	while (!t.port->lanes->blocked)
 		number += send_sequence(number, 64, 1500);
 	fd_close(&peer);
 	until(t.port->state == VMTAP_PORT_BROKEN);
@@ -426,10 +426,10 @@ static void frame_that_was_sent_in_part_counts_as_lost(void **state)
 
 	start_on_pair(1);
 	assert_int_equal(send_frame(data, sizeof(data)), 1);
-	assert_int_equal(t.port->stats.tx.drops[VMTAP_DROP_PEER_GONE], 0);
+	assert_int_equal(t.port->lanes->stats.tx.drops[VMTAP_DROP_PEER_GONE], 0);
 	fd_close(&peer);
 	until(t.port->state == VMTAP_PORT_BROKEN);
-	assert_int_equal(t.port->stats.tx.drops[VMTAP_DROP_PEER_GONE], 1);
+	assert_int_equal(t.port->lanes->stats.tx.drops[VMTAP_DROP_PEER_GONE], 1);
 }
 
 static void a_connection_without_reconnect_breaks_the_port(void **state)
@@ -478,7 +478,7 @@ static void closing_counts_what_was_held(void **state)
 		put_frame(60);
 	settle();
 	port_close(t.port);
-	assert_int_equal(t.port->stats.rx.drops[VMTAP_DROP_PURGED], 4);
+	assert_int_equal(t.port->lanes->stats.rx.drops[VMTAP_DROP_PURGED], 4);
 	assert_int_equal(recv(peer, (char[1]) { 0 }, 1, 0), 0);
 }
 

@@ -67,8 +67,9 @@ void app_purge(struct port *p)
 		port_drop_rx(p, VMTAP_DROP_PURGED, cnt);
 }
 
-static void app_resume(struct port *p)
+static void app_resume(struct port_lane *l)
 {
+	struct port *p = l->port;
 	struct app *a = (struct app *)p;
 
 	if (app_flush(p) || !a->wants_to_send)
@@ -79,8 +80,8 @@ static void app_resume(struct port *p)
 
 static void app_set_poll(struct port *p, bool on)
 {
-	if (on && !p->resume_owed)
-		app_resume(p);
+	if (on && !p->lanes->resume_owed)
+		app_resume(p->lanes);
 }
 
 static int app_start(struct port *p, struct vmtap_error *err)
@@ -88,9 +89,9 @@ static int app_start(struct port *p, struct vmtap_error *err)
 	return 0;
 }
 
-static unsigned app_receive(struct port *p, const struct vmtap_frame *frames, unsigned cnt)
+static unsigned app_receive(struct port_lane *l, const struct vmtap_frame *frames, unsigned cnt)
 {
-	struct app *a = (struct app *)p;
+	struct app *a = (struct app *)l->port;
 	unsigned taken = a->host->frames(a->opaque, frames, cnt);
 
 	return taken < cnt ? taken : cnt;

@@ -212,7 +212,7 @@ static bool generate(struct null *n, unsigned cnt, uint64_t now_ns)
 
 static bool may_generate(const struct null *n)
 {
-	return n->set.generate && n->port.started && n->port.polling && !n->port.held &&
+	return n->set.generate && n->port.started && n->port.polling && !port_is_held(&n->port) &&
 	       !n->port.closed && left(n);
 }
 
@@ -250,7 +250,7 @@ static void timer_fire(struct loop_timer *t)
 
 /* ------------------------------------------------------------------ operations */
 
-static void resume(struct port *p)
+static void go_on(struct port *p)
 {
 	struct null *n = of_port(p);
 
@@ -268,9 +268,14 @@ static int start(struct port *p, struct vmtap_error *err)
 	return 0;
 }
 
-static unsigned send_burst(struct port *p, const struct vmtap_frame *frames, unsigned cnt)
+static void resume(struct port_lane *l)
 {
-	struct null *n = of_port(p);
+	go_on(l->port);
+}
+
+static unsigned send_burst(struct port_lane *l, const struct vmtap_frame *frames, unsigned cnt)
+{
+	struct null *n = of_port(l->port);
 
 	for (unsigned i = 0; i < cnt; i++)
 		track_frame(&n->track, &frames[i]);
@@ -286,7 +291,7 @@ static void stop(struct null *n)
 static void set_poll(struct port *p, bool on)
 {
 	if (on)
-		resume(p);
+		go_on(p);
 	else
 		stop(of_port(p));
 }

@@ -167,7 +167,7 @@ static void drain_run(struct loop_task *t)
 	const struct vmtap_frame *frames;
 	unsigned budget = PORT_BUDGET, cnt;
 
-	while (r->port.polling && !r->port.held && budget) {
+	while (r->port.polling && !port_is_held(&r->port) && budget) {
 		unsigned taken;
 
 		cnt = ring_peek(&r->ring, &frames);
@@ -183,7 +183,7 @@ static void drain_run(struct loop_task *t)
 	}
 	if (r->ring.cnt && !budget)
 		loop_task_add(r->port.env->loop, t);
-	if (r->port.blocked && ring_reserve(&r->ring, VMTAP_FRAME_MAX))
+	if (port_is_blocked(&r->port) && ring_reserve(&r->ring, VMTAP_FRAME_MAX))
 		port_writable(&r->port);
 }
 
@@ -252,9 +252,9 @@ static int start(struct port *p, struct vmtap_error *err)
 	return 0;
 }
 
-static unsigned send_burst(struct port *p, const struct vmtap_frame *frames, unsigned cnt)
+static unsigned send_burst(struct port_lane *l, const struct vmtap_frame *frames, unsigned cnt)
 {
-	struct responder *r = of_port(p);
+	struct responder *r = of_port(l->port);
 	unsigned taken = 0;
 
 	while (taken < cnt && take(r, &frames[taken]))
@@ -263,9 +263,9 @@ static unsigned send_burst(struct port *p, const struct vmtap_frame *frames, uns
 	return taken;
 }
 
-static void resume(struct port *p)
+static void resume(struct port_lane *l)
 {
-	drain_soon(of_port(p));
+	drain_soon(of_port(l->port));
 }
 
 static void set_poll(struct port *p, bool on)

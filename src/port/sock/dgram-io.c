@@ -48,7 +48,7 @@ static void update_watch(struct dgram *d)
 
 static bool can_offer(const struct dgram *d)
 {
-	return !d->port.held && d->port.polling;
+	return !port_is_held(&d->port) && d->port.polling;
 }
 
 static bool needs_source(const struct dgram *d)
@@ -176,9 +176,9 @@ static void more_run(struct loop_task *t)
 	rx_run(container_of(t, struct dgram, more));
 }
 
-void dgram_resume(struct port *p)
+void dgram_resume(struct port_lane *l)
 {
-	rx_run(dgram_of(p));
+	rx_run(dgram_of(l->port));
 }
 
 void dgram_set_poll(struct port *p, bool on)
@@ -249,7 +249,7 @@ static bool wait_for_room(struct dgram *d, bool *tried)
 void dgram_writable(struct dgram *d)
 {
 	port_writable(&d->port); /* may fill the socket again */
-	if (d->port.blocked && d->port.polling)
+	if (port_is_blocked(&d->port) && d->port.polling)
 		return;
 	d->out = false;
 	update_watch(d);
@@ -322,8 +322,9 @@ static int send_some(struct dgram *d, const struct vmtap_frame *frames, unsigned
 	return ret;
 }
 
-unsigned dgram_send(struct port *p, const struct vmtap_frame *frames, unsigned cnt)
+unsigned dgram_send(struct port_lane *l, const struct vmtap_frame *frames, unsigned cnt)
 {
+	struct port *p = l->port;
 	struct dgram *d = dgram_of(p);
 	bool tried = false, full = false;
 	unsigned done = 0;

@@ -138,8 +138,8 @@ void dgram_io_fini(struct dgram *d);
 int dgram_io_start(struct dgram *d);
 void dgram_io_stop(struct dgram *d);
 
-unsigned dgram_send(struct port *p, const struct vmtap_frame *frames, unsigned cnt);
-void dgram_resume(struct port *p);
+unsigned dgram_send(struct port_lane *l, const struct vmtap_frame *frames, unsigned cnt);
+void dgram_resume(struct port_lane *l);
 void dgram_set_poll(struct port *p, bool on);
 
 /** dgram_writable() - Whatever sending waited for has come. */

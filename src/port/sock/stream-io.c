@@ -48,7 +48,7 @@ static void update_watch(struct stream *s)
 
 static bool can_offer(const struct stream *s)
 {
-	return !s->port.held && s->port.polling;
+	return !port_is_held(&s->port) && s->port.polling;
 }
 
 static void bad_framing(struct stream *s)
@@ -166,9 +166,9 @@ static void stop_reading(struct stream *s, uint32_t events)
 	}
 }
 
-void stream_resume(struct port *p)
+void stream_resume(struct port_lane *l)
 {
-	rx_run(stream_of(p));
+	rx_run(stream_of(l->port));
 }
 
 void stream_set_poll(struct port *p, bool on)
@@ -306,8 +306,9 @@ static void broken(struct stream *s)
 	lose_tail(s);
 }
 
-unsigned stream_send(struct port *p, const struct vmtap_frame *frames, unsigned cnt)
+unsigned stream_send(struct port_lane *l, const struct vmtap_frame *frames, unsigned cnt)
 {
+	struct port *p = l->port;
 	struct stream *s = stream_of(p);
 	unsigned done = 0;
 

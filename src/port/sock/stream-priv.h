@@ -62,8 +62,8 @@ int stream_io_begin(struct stream *s);
 /** stream_io_end() - Forget the connection's watch and what is left of its bytes. */
 void stream_io_end(struct stream *s);
 
-unsigned stream_send(struct port *p, const struct vmtap_frame *frames, unsigned cnt);
-void stream_resume(struct port *p);
+unsigned stream_send(struct port_lane *l, const struct vmtap_frame *frames, unsigned cnt);
+void stream_resume(struct port_lane *l);
 void stream_set_poll(struct port *p, bool on);
 
 #endif

@@ -350,7 +350,7 @@ static void watch_ready(struct loop_watch *w, uint32_t events)
 		return;
 	loop_del(t->port.env->loop, w);
 	t->macvtap.remove = false;
-	tap_lost(t);
+	tap_report(t->lanes[0], TAP_TROUBLE_GONE);
 }
 
 int macvtap_start(struct port *p, struct vmtap_error *err)

@@ -12,6 +12,7 @@
 #define PORT_TAP_TAP_INT_H
 
 #include <net/if.h>
+#include <stdatomic.h>
 
 #include "port/tap/tap-opts.h"
 #include "port/tap/tap.h"
@@ -25,8 +26,29 @@ struct tap_tx;
 struct tap_queue {
 	struct loop_watch watch; /* fd -1 in it: detached or not started */
 	struct tap *tap;
+	unsigned index;
 	int fd; /* owned */
 	bool attached;
+	bool unwanted; /* by the owner of the port: tap_set_queue() */
+};
+
+/**
+ * struct tap_lane - What one lane needs to move frames
+ * @frames: the burst that was read last; @next..@cnt of them wait for the peer
+ * @arena:  their bytes; one for all of the lane's queues, since none reads while frames wait
+ * @tx:     room to prepare a burst towards the TAP
+ * @first, @end: its queues, of the TAP's
+ */
+struct tap_lane {
+	struct tap *tap;
+	struct port_lane *lane;
+	unsigned first, end;
+	unsigned next, cnt;
+	struct vmtap_frame frames[VMTAP_BURST_MAX];
+	struct iovec iov[VMTAP_BURST_MAX];
+	unsigned char *arena;
+	struct tap_tx *tx;
+	struct log_limit down_limit;
 };
 
 /**
@@ -47,9 +69,8 @@ struct tap_macvtap {
 
 /**
  * struct tap - A TAP port
- * @frames: the burst that was read last; @next..@cnt of them wait for the peer
- * @arena:  their bytes; one for all queues, since no queue reads while frames wait
- * @tx:     room to prepare a burst towards the TAP
+ * @lanes:  @port.lane_cnt of them, owned, each
+ * @trouble: reported by a lane, and looked into by the port's loop: TAP_TROUBLE_*
  * @may_block: the send buffer has a limit, so a write may find it full
  */
 struct tap {
@@ -70,13 +91,15 @@ struct tap {
 
 	unsigned queue_cnt;
 	struct tap_queue *queues;
+	struct tap_lane **lanes;
 
-	unsigned next, cnt;
-	struct vmtap_frame frames[VMTAP_BURST_MAX];
-	struct iovec iov[VMTAP_BURST_MAX];
-	unsigned char *arena;
-	struct tap_tx *tx;
+	atomic_uint trouble;
+	struct loop_task trouble_task;
 };
+
+/** What a lane may find. */
+#define TAP_TROUBLE_GONE 1u /* the interface was deleted */
+#define TAP_TROUBLE_DOWN 2u /* it is down and drops frames */
 
 /** tap_new() - A port without a device. @ops: one of those in tap.h.
  *  Return: owned, free with port_free(); NULL and @err. */
@@ -90,14 +113,19 @@ int macvtap_start(struct port *p, struct vmtap_error *err);
 int macvtap_describe(const struct port *p, char *buf, size_t size);
 void macvtap_close(struct port *p);
 
-/** tap_lost() - The device is gone: fail, or look for it again. */
-void tap_lost(struct tap *t);
+/** tap_report() - Trouble (TAP_TROUBLE_*) that lane @l came across; from its thread. */
+void tap_report(struct tap_lane *l, unsigned trouble);
+/** tap_lane_of() - The lane that queue @queue belongs to. */
+static inline struct tap_lane *tap_lane_of(const struct tap *t, unsigned queue)
+{
+	return t->lanes[t->port.lane_cnt > 1 ? queue : 0];
+}
 /** tap_swap_hdr() - Byte order of the device's header, where it is not ours. */
 void tap_swap_hdr(struct vmtap_net_hdr *hdr);
 
 struct tap_tx *tap_tx_new(void);
 /** tap_send() - As ops->send. */
-unsigned tap_send(struct port *p, const struct vmtap_frame *frames, unsigned cnt);
+unsigned tap_send(struct port_lane *l, const struct vmtap_frame *frames, unsigned cnt);
 
 /** tap_device_open() - Open the device as the options say. Return: 0, or -errno and @err, nothing left
  *  open. */

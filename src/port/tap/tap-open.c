@@ -38,7 +38,7 @@ static const char *object(struct tap *t, char buf[80])
 void tap_device_close(struct tap *t)
 {
 	for (unsigned i = 0; i < t->queue_cnt; i++) {
-		loop_del(t->port.env->loop, &t->queues[i].watch);
+		loop_del(port_lane(&t->port, i)->loop, &t->queues[i].watch);
 		fd_close(&t->queues[i].fd);
 		t->queues[i].attached = false;
 	}
@@ -51,11 +51,13 @@ static int queues_alloc(struct tap *t, unsigned cnt, struct vmtap_error *err)
 	if (t->queues)
 		return 0;
 	t->queues = calloc(cnt, sizeof(*t->queues));
-	if (!t->queues)
+	t->lanes = calloc(cnt, sizeof(struct tap_lane *));
+	if (!t->queues || !t->lanes || port_set_pairs(&t->port, cnt) < 0)
 		return error_errno(err, ENOMEM, object(t, name), "open the device");
 	t->queue_cnt = cnt;
 	for (unsigned i = 0; i < cnt; i++) {
 		t->queues[i].tap = t;
+		t->queues[i].index = i;
 		t->queues[i].fd = -1;
 		t->queues[i].watch.fd = -1;
 	}

@@ -53,30 +53,34 @@ static struct vmtap_net_hdr header(const struct tap *t, const struct vmtap_frame
 }
 
 /* Header and frame in one piece at @to. */
-static void copy(struct tap *t, unsigned i, const struct vmtap_frame *f, unsigned char *to)
+static void copy(const struct tap_lane *l, unsigned i, const struct vmtap_frame *f,
+		 unsigned char *to)
 {
+	const struct tap *t = l->tap;
 	struct vmtap_net_hdr hdr = header(t, f);
-	struct iovec *iov = t->tx->iov[i];
+	struct iovec *iov = l->tx->iov[i];
 
 	memcpy(to, &hdr, HDR_MAX);
 	iov[0].iov_base = to;
 	iov[0].iov_len = t->hdr_len + iov_read(f->iov, f->iov_cnt, 0, to + t->hdr_len, f->len);
-	t->tx->ops[i].iov = iov;
-	t->tx->ops[i].iov_cnt = 1;
+	l->tx->ops[i].iov = iov;
+	l->tx->ops[i].iov_cnt = 1;
 }
 
 /* Prepare frame @i of a burst. Return: whether it could be; there is room for one frame of many
  * pieces only, @large_used. */
-static bool prepare(struct tap *t, unsigned i, const struct vmtap_frame *f, bool *large_used)
+static bool prepare(const struct tap_lane *l, unsigned i, const struct vmtap_frame *f,
+		    bool *large_used)
 {
-	struct tap_tx *tx = t->tx;
+	const struct tap *t = l->tap;
+	struct tap_tx *tx = l->tx;
 	struct iovec *iov = tx->iov[i];
 
 	if (!t->hdr_len && f->iov_cnt == 1) {
 		tx->ops[i].iov = f->iov;
 		tx->ops[i].iov_cnt = 1;
 	} else if (f->len <= SMALL_MAX) {
-		copy(t, i, f, tx->small[i]);
+		copy(l, i, f, tx->small[i]);
 	} else if (f->iov_cnt < PIECES) {
 		tx->hdrs[i] = header(t, f);
 		iov[0] = (struct iovec) { .iov_base = &tx->hdrs[i], .iov_len = t->hdr_len };
@@ -85,85 +89,93 @@ static bool prepare(struct tap *t, unsigned i, const struct vmtap_frame *f, bool
 		tx->ops[i].iov_cnt = f->iov_cnt + 1;
 	} else if (!*large_used && f->len <= VMTAP_FRAME_MAX) {
 		*large_used = true;
-		copy(t, i, f, tx->large);
+		copy(l, i, f, tx->large);
 	} else {
 		return false;
 	}
 	return true;
 }
 
-static void interface_down(struct tap *t)
+static void interface_down(struct tap_lane *l)
 {
 	unsigned suppressed;
 
-	if (log_allow(&t->down_limit, &suppressed))
-		log_msg(t->port.env->log, VMTAP_LOG_WARNING, t->port.name,
-			"the interface %s is down and drops frames; ip link set %s up", t->ifname,
-			t->ifname);
+	if (log_allow(&l->down_limit, &suppressed))
+		tap_report(l, TAP_TROUBLE_DOWN);
 }
 
 /* The device refused a frame. Return: whether it is still there. */
-static bool refused(struct tap *t, const struct vmtap_frame *f, int code)
+static bool refused(struct tap_lane *l, const struct vmtap_frame *f, int code)
 {
 	switch (code) {
 	case EIO: /* not up */
-		port_drop_tx(&t->port, VMTAP_DROP_IF_DOWN, f, 1);
-		interface_down(t);
+		lane_drop_tx(l->lane, VMTAP_DROP_IF_DOWN, f, 1);
+		interface_down(l);
 		return true;
 	case EINVAL:
-		port_drop_tx(&t->port, f->len < 14 ? VMTAP_DROP_RUNT : VMTAP_DROP_REFUSED, f, 1);
+		lane_drop_tx(l->lane, f->len < 14 ? VMTAP_DROP_RUNT : VMTAP_DROP_REFUSED, f, 1);
 		return true;
 	case EBADFD: /* no device any more */
 	case ENODEV:
-		tap_lost(t);
+		tap_report(l, TAP_TROUBLE_GONE);
 		return false;
 	case EFAULT: /* memory that somebody took away: have them notice */
 		iov_touch(f->iov, f->iov_cnt);
-		port_drop_tx(&t->port, VMTAP_DROP_IO, f, 1);
+		lane_drop_tx(l->lane, VMTAP_DROP_IO, f, 1);
 		return true;
 	default:
-		port_drop_tx(&t->port, VMTAP_DROP_IO, f, 1);
+		lane_drop_tx(l->lane, VMTAP_DROP_IO, f, 1);
 		return true;
 	}
 }
 
 /* Return: frames of the burst that are done with; fewer than @cnt: the device is full, or gone. */
-static unsigned settle(struct tap *t, struct tap_queue *q, const struct vmtap_frame *frames,
+static unsigned settle(struct tap_lane *l, struct tap_queue *q, const struct vmtap_frame *frames,
 		       unsigned cnt)
 {
 	for (unsigned i = 0; i < cnt; i++) {
-		ssize_t res = t->tx->ops[i].res;
+		ssize_t res = l->tx->ops[i].res;
 
 		if (res >= 0)
 			continue;
-		if (res == -EAGAIN) {
-			loop_mod(t->port.env->loop, &q->watch, q->watch.events | EPOLLOUT);
+		if (res == -EAGAIN && q->index == l->first) {
+			loop_mod(l->lane->loop, &q->watch, q->watch.events | EPOLLOUT);
 			return i;
 		}
-		if (!refused(t, &frames[i], (int)-res))
+		if (!refused(l, &frames[i], (int)-res))
 			return i;
 	}
 	return cnt;
 }
 
-unsigned tap_send(struct port *p, const struct vmtap_frame *frames, unsigned cnt)
+/* What the guest sent on a pair that it gave up is written all the same: a detached queue takes nothing,
+ * but the first is always attached, and threads may share it. */
+static struct tap_queue *queue_for(const struct tap_lane *l)
 {
-	struct tap *t = (struct tap *)p;
-	struct tap_queue *q = &t->queues[0];
+	struct tap_queue *q = &l->tap->queues[l->first];
+
+	return q->attached || q->fd < 0 ? q : &l->tap->queues[0];
+}
+
+unsigned tap_send(struct port_lane *lane, const struct vmtap_frame *frames, unsigned cnt)
+{
+	struct tap *t = (struct tap *)lane->port;
+	struct tap_lane *l = t->lanes[lane->index];
+	struct tap_queue *q = queue_for(l);
 	unsigned done = 0;
 
 	while (done < cnt && q->fd >= 0) {
 		bool large_used = false;
 		unsigned n = 0, settled;
 
-		while (done + n < cnt && prepare(t, n, &frames[done + n], &large_used))
+		while (done + n < cnt && prepare(l, n, &frames[done + n], &large_used))
 			n++;
 		if (!n) { /* longer than any frame */
-			port_drop_tx(p, VMTAP_DROP_TOO_LONG, &frames[done++], 1);
+			lane_drop_tx(lane, VMTAP_DROP_TOO_LONG, &frames[done++], 1);
 			continue;
 		}
-		burst_write(p->env->burst, q->fd, t->tx->ops, n, t->may_block);
-		settled = settle(t, q, frames + done, n);
+		burst_write(lane->burst, q->fd, l->tx->ops, n, t->may_block);
+		settled = settle(l, q, frames + done, n);
 		done += settled;
 		if (settled < n)
 			break;

@@ -41,26 +41,34 @@ static bool is_gone(int code)
 	return code == EBADFD || code == ENODEV || code == EFAULT;
 }
 
-/* Read a burst. Return: whether there may be more. */
-static bool read_burst(struct tap *t, int fd)
+/* Until the port's own loop has seen to it, the descriptor would report this again and again. */
+static void lost(struct tap_lane *l, struct tap_queue *q)
 {
+	loop_del(l->lane->loop, &q->watch);
+	tap_report(l, TAP_TROUBLE_GONE);
+}
+
+/* Read a burst. Return: whether there may be more. */
+static bool read_burst(struct tap_lane *l, struct tap_queue *q)
+{
+	const struct tap *t = l->tap;
 	const size_t largest = t->hdr_len + VMTAP_FRAME_MAX;
 	size_t off = 0;
 
-	t->next = 0;
-	t->cnt = 0;
-	while (t->cnt < VMTAP_BURST_MAX && off + largest <= TAP_ARENA_SIZE) {
-		struct vmtap_frame *f = &t->frames[t->cnt];
-		unsigned char *at = t->arena + off;
-		ssize_t len = read(fd, at, largest);
+	l->next = 0;
+	l->cnt = 0;
+	while (l->cnt < VMTAP_BURST_MAX && off + largest <= TAP_ARENA_SIZE) {
+		struct vmtap_frame *f = &l->frames[l->cnt];
+		unsigned char *at = l->arena + off;
+		ssize_t len = read(q->fd, at, largest);
 
 		if (len < 0 && errno == EINTR)
 			continue;
 		if (len < 0) {
 			if (is_gone(errno))
-				tap_lost(t);
+				lost(l, q);
 			else if (errno != EAGAIN)
-				port_drop_rx(&t->port, VMTAP_DROP_IO, 1);
+				lane_drop_rx(l->lane, VMTAP_DROP_IO, 1);
 			return false;
 		}
 		if ((size_t)len < t->hdr_len)
@@ -70,83 +78,88 @@ static bool read_burst(struct tap *t, int fd)
 		if (t->swap_hdr)
 			tap_swap_hdr(&f->hdr);
 		f->len = (uint32_t)len - t->hdr_len;
-		t->iov[t->cnt] = (struct iovec) { .iov_base = at + t->hdr_len, .iov_len = f->len };
-		t->cnt++;
+		l->iov[l->cnt] = (struct iovec) { .iov_base = at + t->hdr_len, .iov_len = f->len };
+		l->cnt++;
 		off += ((size_t)len + 15) & ~(size_t)15;
 	}
 	return true;
 }
 
 /* Offer what was read. Return: whether the peer took all of it. */
-static bool offer(struct tap *t)
+static bool offer(struct tap_lane *l)
 {
-	if (t->next < t->cnt)
-		t->next += port_offer(&t->port, t->frames + t->next, t->cnt - t->next);
-	return t->next == t->cnt;
+	if (l->next < l->cnt)
+		l->next += lane_offer(l->lane, l->frames + l->next, l->cnt - l->next);
+	return l->next == l->cnt;
 }
 
 /* The peer may do anything while it takes frames, also make us lose the device. */
-static void read_turn(struct tap *t, const struct tap_queue *q)
+static void read_turn(struct tap_lane *l, struct tap_queue *q)
 {
 	unsigned done = 0;
 	bool more = true;
 
-	while (more && done < PORT_BUDGET && t->port.polling && q->fd >= 0) {
-		more = read_burst(t, q->fd);
-		done += t->cnt;
-		if (!offer(t))
+	while (more && done < PORT_BUDGET && l->tap->port.polling && q->fd >= 0) {
+		more = read_burst(l, q);
+		done += l->cnt;
+		if (!offer(l))
 			return;
 	}
 }
 
-static void watch(struct tap *t, uint32_t add, uint32_t remove)
+static void watch(const struct tap_lane *l, uint32_t add, uint32_t remove)
 {
-	for (unsigned i = 0; i < t->queue_cnt; i++) {
-		struct loop_watch *w = &t->queues[i].watch;
+	for (unsigned i = l->first; i < l->end; i++) {
+		struct loop_watch *w = &l->tap->queues[i].watch;
 
-		loop_mod(t->port.env->loop, w, (w->events | add) & ~remove);
+		loop_mod(l->lane->loop, w, (w->events | add) & ~remove);
 	}
 }
 
 static void queue_ready(struct loop_watch *w, uint32_t events)
 {
 	struct tap_queue *q = container_of(w, struct tap_queue, watch);
-	struct tap *t = q->tap;
+	struct tap_lane *l = tap_lane_of(q->tap, q->index);
 
 	if (events & EPOLLOUT) {
-		watch(t, 0, EPOLLOUT);
-		port_writable(&t->port);
+		watch(l, 0, EPOLLOUT);
+		lane_writable(l->lane);
 	}
 	if (q->fd < 0)
 		return;
 	if (events & EPOLLERR) {
-		tap_lost(t);
+		lost(l, q);
 		return;
 	}
 	if (!(events & EPOLLIN))
 		return;
-	if (t->next < t->cnt || !t->port.polling) /* held: only now is it worth a system call */
-		watch(t, 0, EPOLLIN);
+	if (l->next < l->cnt ||
+	    !q->tap->port.polling) /* held: only now is it worth a system call */
+		watch(l, 0, EPOLLIN);
 	else
-		read_turn(t, q);
+		read_turn(l, q);
 }
 
-static void tap_resume(struct port *p)
+static void tap_resume(struct port_lane *lane)
 {
-	struct tap *t = (struct tap *)p;
+	struct tap_lane *l = ((struct tap *)lane->port)->lanes[lane->index];
 
-	if (offer(t))
-		watch(t, EPOLLIN, 0);
+	if (offer(l))
+		watch(l, EPOLLIN, 0);
 }
 
 static void tap_set_poll(struct port *p, bool on)
 {
 	struct tap *t = (struct tap *)p;
 
-	if (!on)
-		watch(t, 0, EPOLLIN);
-	else if (t->next == t->cnt)
-		watch(t, EPOLLIN, 0);
+	for (unsigned i = 0; p->started && i < p->lane_cnt; i++) {
+		struct tap_lane *l = t->lanes[i];
+
+		if (!on)
+			watch(l, 0, EPOLLIN);
+		else if (l->next == l->cnt)
+			watch(l, EPOLLIN, 0);
+	}
 }
 
 /* ------------------------------------------------------------ a device that goes */
@@ -156,7 +169,7 @@ static void retry_later(struct tap *t)
 	loop_timer_set(t->port.env->loop, &t->retry, t->opts.reconnect_ms * NSEC_PER_MSEC);
 }
 
-void tap_lost(struct tap *t)
+static void device_lost(struct tap *t)
 {
 	struct vmtap_error err = { 0 };
 	char name[80];
@@ -180,52 +193,188 @@ void tap_lost(struct tap *t)
 	port_fail(&t->port, &err);
 }
 
+/* In the port's loop. */
+static void see_to(struct tap *t)
+{
+	unsigned trouble = atomic_exchange(&t->trouble, 0);
+
+	if (trouble & TAP_TROUBLE_GONE && t->queues[0].fd >= 0) {
+		port_enter(&t->port);
+		device_lost(t);
+		port_leave(&t->port);
+	} else if (trouble & TAP_TROUBLE_DOWN) {
+		log_msg(t->port.env->log, VMTAP_LOG_WARNING, t->port.name,
+			"the interface %s is down and drops frames; ip link set %s up", t->ifname,
+			t->ifname);
+	}
+}
+
+static void trouble_run(struct loop_task *task)
+{
+	see_to(container_of(task, struct tap, trouble_task));
+}
+
+void tap_report(struct tap_lane *l, unsigned trouble)
+{
+	atomic_fetch_or(&l->tap->trouble, trouble);
+	if (l->lane->loop == l->tap->port.env->loop)
+		see_to(l->tap);
+	else
+		lane_post(l->lane, &l->tap->trouble_task);
+}
+
+/* ------------------------------------------------------------------------ lanes */
+
+static void lane_free(struct tap_lane *l)
+{
+	if (!l)
+		return;
+	free(l->arena);
+	free(l->tx);
+	free(l);
+}
+
+static struct tap_lane *lane_new(struct tap *t, struct port_lane *lane)
+{
+	struct tap_lane *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return NULL;
+	l->tap = t;
+	l->lane = lane;
+	for (unsigned i = 0; i < VMTAP_BURST_MAX; i++) {
+		l->frames[i].iov = &l->iov[i];
+		l->frames[i].iov_cnt = 1;
+	}
+	l->arena = malloc(TAP_ARENA_SIZE);
+	l->tx = tap_tx_new();
+	if (l->arena && l->tx)
+		return l;
+	lane_free(l);
+	return NULL;
+}
+
+/* Have what the lanes need, and divide the queues among them. */
+static int lanes_prepare(struct tap *t)
+{
+	for (unsigned i = 0; i < t->port.lane_cnt; i++) {
+		if (!t->lanes[i])
+			t->lanes[i] = lane_new(t, &t->port.lanes[i]);
+		if (!t->lanes[i])
+			return -ENOMEM;
+		t->lanes[i]->first = i;
+		t->lanes[i]->end = t->port.lane_cnt > 1 ? i + 1 : t->queue_cnt;
+	}
+	return 0;
+}
+
 /* Also while nothing is read, a device that is deleted must be noticed. The kernel then wakes those
  * who wait for EPOLLIN or EPOLLPRI, and EPOLLPRI alone never wakes us for a frame. */
-static uint32_t queue_events(const struct tap *t)
+static uint32_t queue_events(const struct tap_lane *l)
 {
-	return EPOLLPRI | (t->port.polling && t->next == t->cnt ? EPOLLIN : 0);
+	return EPOLLPRI | (l->tap->port.polling && l->next == l->cnt ? EPOLLIN : 0);
+}
+
+static int watch_queue(struct tap_queue *q)
+{
+	const struct tap_lane *l = tap_lane_of(q->tap, q->index);
+
+	q->watch.ready = queue_ready;
+	return loop_add(l->lane->loop, &q->watch, q->fd, queue_events(l));
 }
 
 static int watch_queues(struct tap *t)
 {
-	for (unsigned i = 0; i < t->queue_cnt; i++) {
-		struct tap_queue *q = &t->queues[i];
-		int ret;
+	int ret = 0;
 
-		q->watch.ready = queue_ready;
-		if (!q->attached)
-			continue;
-		ret = loop_add(t->port.env->loop, &q->watch, q->fd, queue_events(t));
-		if (ret < 0)
-			return ret;
+	for (unsigned i = 0; i < t->queue_cnt && ret == 0; i++)
+		if (t->queues[i].attached)
+			ret = watch_queue(&t->queues[i]);
+	return ret;
+}
+
+static void tap_leave_loops(struct port *p)
+{
+	struct tap *t = (struct tap *)p;
+
+	for (unsigned i = 0; i < t->queue_cnt; i++)
+		loop_del(port_lane(p, i)->loop, &t->queues[i].watch);
+}
+
+static int tap_moved(struct port *p)
+{
+	struct tap *t = (struct tap *)p;
+	int ret = lanes_prepare(t);
+
+	return ret < 0 ? ret : watch_queues(t);
+}
+
+static int queue_attach(struct tap_queue *q, bool on)
+{
+	const struct tap *t = q->tap;
+	int ret;
+
+	if (q->attached == on)
+		return 0;
+	if (!on) /* a detached queue polls as an error */
+		loop_del(port_lane(&t->port, q->index)->loop, &q->watch);
+	ret = tun_set_queue(q->fd, on);
+	if (ret == 0)
+		q->attached = on;
+	if (q->attached && t->port.started) {
+		int watched = watch_queue(q);
+
+		ret = ret ? ret : watched;
 	}
-	return 0;
+	return ret;
+}
+
+/* The peer uses fewer queues, or more again: the kernel is to spread flows over those only. */
+static void tap_pairs_used(struct port *p, unsigned cnt)
+{
+	struct tap *t = (struct tap *)p;
+
+	for (unsigned i = 1; cnt && i < t->queue_cnt; i++)
+		if (t->queues[i].fd >= 0 && !t->queues[i].unwanted)
+			queue_attach(&t->queues[i], i < cnt);
+}
+
+/* Nothing of the device is in a lane until it is watched again. */
+static int attach_again(struct tap *t, struct vmtap_error *err)
+{
+	int ret = tap_device_reopen(t, err);
+
+	if (ret == 0)
+		ret = tap_device_up(t, err);
+	if (ret == 0)
+		ret = tap_device_keep(t, err);
+	if (ret < 0)
+		return ret;
+	port_enter(&t->port);
+	ret = watch_queues(t);
+	if (ret == 0) {
+		log_msg(t->port.env->log, VMTAP_LOG_INFO, t->port.name, "attached to %s again",
+			t->ifname);
+		port_set_state(&t->port, VMTAP_PORT_UP);
+	}
+	port_leave(&t->port);
+	return ret;
 }
 
 static void retry_fire(struct loop_timer *timer)
 {
 	struct tap *t = container_of(timer, struct tap, retry);
 	struct vmtap_error err = { 0 };
-	int ret = tap_device_reopen(t, &err);
+	unsigned suppressed;
 
-	if (ret == 0)
-		ret = tap_device_up(t, &err);
-	if (ret == 0)
-		ret = tap_device_keep(t, &err);
-	if (ret == 0)
-		ret = watch_queues(t);
-	if (ret < 0) {
-		unsigned suppressed;
-
-		tap_device_close(t);
-		if (err.code && log_allow(&t->down_limit, &suppressed))
-			log_error(t->port.env->log, VMTAP_LOG_WARNING, t->port.name, &err);
-		retry_later(t);
+	if (attach_again(t, &err) == 0)
 		return;
-	}
-	log_msg(t->port.env->log, VMTAP_LOG_INFO, t->port.name, "attached to %s again", t->ifname);
-	port_set_state(&t->port, VMTAP_PORT_UP);
+	port_enter(&t->port);
+	tap_device_close(t);
+	port_leave(&t->port);
+	if (err.code && log_allow(&t->down_limit, &suppressed))
+		log_error(t->port.env->log, VMTAP_LOG_WARNING, t->port.name, &err);
+	retry_later(t);
 }
 
 /* ---------------------------------------------------------------------- the port */
@@ -233,7 +382,7 @@ static void retry_fire(struct loop_timer *timer)
 int tap_start(struct port *p, struct vmtap_error *err)
 {
 	struct tap *t = (struct tap *)p;
-	int ret = watch_queues(t);
+	int ret = tap_moved(p);
 
 	if (ret == -EEXIST) { /* whose it is, closes it */
 		for (unsigned i = 0; i < t->queue_cnt; i++)
@@ -313,8 +462,13 @@ void tap_close(struct port *p)
 	struct tap *t = (struct tap *)p;
 
 	loop_timer_del(p->env->loop, &t->retry);
-	if (t->next < t->cnt)
-		port_drop_rx(p, VMTAP_DROP_PURGED, t->cnt - t->next);
+	loop_task_del(p->env->loop, &t->trouble_task);
+	for (unsigned i = 0; i < t->queue_cnt; i++) {
+		struct tap_lane *l = t->lanes[i];
+
+		if (l && l->next < l->cnt)
+			lane_drop_rx(l->lane, VMTAP_DROP_PURGED, l->cnt - l->next);
+	}
 	tap_device_down(t);
 	tap_device_close(t);
 }
@@ -324,16 +478,18 @@ static void tap_free(struct port *p)
 	struct tap *t = (struct tap *)p;
 
 	tap_opts_fini(&t->opts);
+	for (unsigned i = 0; i < t->queue_cnt; i++)
+		lane_free(t->lanes[i]);
+	free(t->lanes);
 	free(t->queues);
-	free(t->arena);
-	free(t->tx);
 	free(t);
 }
 
 /* What is the same for all: frames, and the descriptors that they come from. */
-#define TAP_OPS                                                                         \
-	.send = tap_send, .resume = tap_resume, .set_poll = tap_set_poll,               \
-	.set_offload = tap_set_offload, .set_link = tap_set_link, .get_fd = tap_get_fd, \
+#define TAP_OPS                                                                           \
+	.send = tap_send, .resume = tap_resume, .set_poll = tap_set_poll,                 \
+	.leave_loops = tap_leave_loops, .moved = tap_moved, .pairs_used = tap_pairs_used, \
+	.set_offload = tap_set_offload, .set_link = tap_set_link, .get_fd = tap_get_fd,   \
 	.free = tap_free
 
 const struct port_ops tap_ops = {
@@ -382,7 +538,9 @@ int tap_set_hdr_len(struct port *p, unsigned len, struct vmtap_error *err)
 	ret = no_hdr(t, action, err);
 	if (ret < 0)
 		return ret;
+	port_enter(p);
 	ret = tap_device_set_hdr_len(t, len);
+	port_leave(p);
 	if (ret < 0)
 		return error_errno(err, -ret, p->name, action);
 	return 0;
@@ -408,8 +566,10 @@ int tap_set_endian(struct port *p, enum vmtap_endian order, struct vmtap_error *
 		return ret;
 	}
 	t->endian = order;
+	port_enter(p);
 	t->swap_hdr = order != VMTAP_ENDIAN_NATIVE &&
 		      (order == VMTAP_ENDIAN_LITTLE) != (__BYTE_ORDER == __LITTLE_ENDIAN);
+	port_leave(p);
 	return 0;
 }
 
@@ -430,18 +590,10 @@ int tap_set_queue(struct port *p, unsigned queue, bool on, struct vmtap_error *e
 	q = &t->queues[queue];
 	if (q->fd < 0)
 		return error_set(err, ENODEV, p->name, action, "the interface is gone");
-	if (q->attached == on)
-		return 0;
-	if (!on) /* a detached queue polls as an error */
-		loop_del(p->env->loop, &q->watch);
-	ret = tun_set_queue(q->fd, on);
-	if (ret == 0)
-		q->attached = on;
-	if (q->attached && p->started) {
-		int watched = loop_add(p->env->loop, &q->watch, q->fd, queue_events(t));
-
-		ret = ret ? ret : watched;
-	}
+	q->unwanted = !on;
+	port_enter(p);
+	ret = queue_attach(q, on);
+	port_leave(p);
 	return ret ? error_errno(err, -ret, p->name, action) : 0;
 }
 
@@ -458,15 +610,6 @@ struct tap *tap_new(const struct port_ops *ops, const struct port_env *env, cons
 		return NULL;
 	}
 	t->retry.fire = retry_fire;
-	for (unsigned i = 0; i < VMTAP_BURST_MAX; i++) {
-		t->frames[i].iov = &t->iov[i];
-		t->frames[i].iov_cnt = 1;
-	}
-	t->arena = malloc(TAP_ARENA_SIZE);
-	t->tx = tap_tx_new();
-	if (t->arena && t->tx)
-		return t;
-	error_errno(err, ENOMEM, conf_object(conf), "open the port");
-	port_free(&t->port);
-	return NULL;
+	t->trouble_task.run = trouble_run;
+	return t;
 }

@@ -143,10 +143,10 @@ static void return_chains(struct vu_rx_burst *rx, struct vring *ring)
 }
 
 /* Find room for @len bytes. @used: chains that it takes; @left: frames that are still to come. */
-static enum place find_room(struct vu *v, const struct vu_queue *q, uint64_t len, unsigned left,
-			    unsigned *used)
+static enum place find_room(struct vu_lane *l, const struct vu_queue *q, uint64_t len,
+			    unsigned left, unsigned *used)
 {
-	struct vu_rx_burst *rx = &v->rx;
+	struct vu_rx_burst *rx = &l->rx;
 	unsigned size = q->cfg.size;
 	unsigned n = 0, descs = 0;
 	uint64_t room = 0;
@@ -163,7 +163,7 @@ static enum place find_room(struct vu *v, const struct vu_queue *q, uint64_t len
 		room += rx->chains[rx->at + n].in_len;
 		descs += rx->chains[rx->at + n].desc_cnt;
 		n++;
-	} while (room < len && v->mergeable);
+	} while (room < len && l->vu->mergeable);
 	*used = n;
 	return room < len ? DROPPED : PLACED;
 }
@@ -182,16 +182,17 @@ static struct vmtap_net_hdr header(const struct vu *v, const struct vmtap_frame 
 }
 
 /* A chain too small for the header would have it cut; such are possible with mergeable buffers. */
-static enum place place(struct vu *v, const struct vu_queue *q, const struct vmtap_frame *f,
+static enum place place(struct vu_lane *l, const struct vu_queue *q, const struct vmtap_frame *f,
 			unsigned left)
 {
-	struct vu_rx_burst *rx = &v->rx;
+	const struct vu *v = l->vu;
+	struct vu_rx_burst *rx = &l->rx;
 	struct vmtap_net_hdr hdr;
 	struct source src = { .iov = f->iov, .cnt = f->iov_cnt };
 	enum place ret;
 	unsigned used;
 
-	ret = find_room(v, q, (uint64_t)v->hdr_len + f->len, left, &used);
+	ret = find_room(l, q, (uint64_t)v->hdr_len + f->len, left, &used);
 	if (ret != PLACED)
 		return ret;
 	hdr = header(v, f, used);
@@ -237,25 +238,27 @@ static struct vring *ring_for(const struct vu *v, const struct vmtap_frame *f, u
 
 /* Frames that go to queue @index, one after the other. Return: how many are done with; fewer than @cnt,
  * @full: it has no room, else the next is for another queue. */
-static unsigned send_to(struct vu *v, unsigned index, const struct vmtap_frame *frames,
+static unsigned send_to(struct vu_lane *l, unsigned index, const struct vmtap_frame *frames,
 			unsigned cnt, bool *full)
 {
+	const struct vu *v = l->vu;
 	const struct vu_queue *q = &v->dev.queues[index];
+	const bool single = v->port.lane_cnt > 1;
 	struct vring *ring = q->ring;
 	unsigned i, next;
 
 	for (i = 0; i < cnt; i++) {
-		if (i && ring_for(v, &frames[i], &next) != ring)
+		if (i && !single && ring_for(v, &frames[i], &next) != ring)
 			break;
 		if (!is_wanted(v, &frames[i])) {
-			port_drop_tx(&v->port, VMTAP_DROP_FILTERED, &frames[i], 1);
+			lane_drop_tx(l->lane, VMTAP_DROP_FILTERED, &frames[i], 1);
 			continue;
 		}
-		switch (place(v, q, &frames[i], cnt - i)) {
+		switch (place(l, q, &frames[i], cnt - i)) {
 		case PLACED:
 			continue;
 		case DROPPED:
-			port_drop_tx(&v->port, VMTAP_DROP_TOO_LONG, &frames[i], 1);
+			lane_drop_tx(l->lane, VMTAP_DROP_TOO_LONG, &frames[i], 1);
 			continue;
 		case NO_ROOM:
 			*full = true;
@@ -263,30 +266,41 @@ static unsigned send_to(struct vu *v, unsigned index, const struct vmtap_frame *
 		}
 		break;
 	}
-	return_chains(&v->rx, ring);
+	return_chains(&l->rx, ring);
 	vring_publish(ring);
 	return i;
 }
 
-unsigned vu_send(struct port *p, const struct vmtap_frame *frames, unsigned cnt)
+/* Is there a receive ring, as far as is known? One that breaks is taken out by the port's loop. */
+static bool has_ring(const struct vu_lane *l)
 {
-	struct vu *v = vu_of_port(p);
-	unsigned done = 0, index = 0;
+	return l->vu->port.lane_cnt > 1 ? l->on : l->vu->steer.cnt;
+}
 
-	while (done < cnt && v->steer.cnt) {
+unsigned vu_send(struct port_lane *lane, const struct vmtap_frame *frames, unsigned cnt)
+{
+	struct vu *v = vu_of_port(lane->port);
+	struct vu_lane *l = v->lanes[lane->index];
+	unsigned done = 0, index = 2 * lane->index;
+	bool broken = false;
+
+	while (done < cnt && has_ring(l) && !broken) {
 		bool full = false;
-		struct vring *ring = ring_for(v, &frames[done], &index);
+		struct vring *ring = v->port.lane_cnt > 1 ? v->dev.queues[index].ring
+							  : ring_for(v, &frames[done], &index);
 
-		done += send_to(v, index, frames + done, cnt - done, &full);
-		if (vring_error(ring))
-			vu_check(v, index); /* takes it out of the steering */
-		else if (full)
+		done += send_to(l, index, frames + done, cnt - done, &full);
+		if (vring_error(ring)) {
+			vu_check(v, index); /* takes it out of the steering, now or soon */
+			broken = lane->loop != v->port.env->loop;
+		} else if (full) {
 			break;
+		}
 	}
 	if (mem_is_lost(v->dev.mem))
 		vu_check(v, index);
-	if (done < cnt && !v->steer.cnt) {
-		port_drop_tx(p, VMTAP_DROP_PEER_GONE, frames + done, cnt - done);
+	if (done < cnt && (broken || !has_ring(l))) {
+		lane_drop_tx(lane, VMTAP_DROP_PEER_GONE, frames + done, cnt - done);
 		done = cnt;
 	}
 	return done;

@@ -49,7 +49,8 @@ static void skip(struct vring_chain *c, uint32_t len)
 }
 
 /* Copy the header out, once. Return: a reason to drop the chain, or VMTAP_DROP_CNT. */
-static enum vmtap_drop read_header(struct vu *v, struct vring_chain *c, struct vmtap_net_hdr *hdr)
+static enum vmtap_drop read_header(const struct vu *v, struct vring_chain *c,
+				   struct vmtap_net_hdr *hdr)
 {
 	uint32_t len;
 
@@ -73,9 +74,10 @@ static enum vmtap_drop read_header(struct vu *v, struct vring_chain *c, struct v
 }
 
 /* Make a frame of a chain. Return: false: it is of many pieces and the place for those is taken. */
-static bool make_frame(struct vu *v, struct vring_chain *c, struct vmtap_frame *f)
+static bool make_frame(struct vu_lane *l, struct vring_chain *c, struct vmtap_frame *f)
 {
-	struct vu_tx_burst *tx = &v->tx;
+	const struct vu *v = l->vu;
+	struct vu_tx_burst *tx = &l->tx;
 	uint32_t len = c->out_len - v->hdr_len;
 
 	f->len = len;
@@ -95,20 +97,20 @@ static bool make_frame(struct vu *v, struct vring_chain *c, struct vmtap_frame *
 }
 
 /* Return: how many of @cnt chains are dealt with; @good: frames that they are. */
-static unsigned make_frames(struct vu *v, unsigned cnt, unsigned *good)
+static unsigned make_frames(struct vu_lane *l, unsigned cnt, unsigned *good)
 {
-	struct vu_tx_burst *tx = &v->tx;
+	struct vu_tx_burst *tx = &l->tx;
 	unsigned n = 0, i;
 
 	tx->bounce_iov.iov_len = 0;
 	for (i = 0; i < cnt; i++) {
 		struct vring_chain *c = &tx->chains[i];
-		enum vmtap_drop bad = read_header(v, c, &tx->frames[n].hdr);
+		enum vmtap_drop bad = read_header(l->vu, c, &tx->frames[n].hdr);
 
 		tx->bad[i] = (uint8_t)bad;
 		if (bad != VMTAP_DROP_CNT)
 			continue;
-		if (!make_frame(v, c, &tx->frames[n]))
+		if (!make_frame(l, c, &tx->frames[n]))
 			break;
 		tx->at[n++] = (uint8_t)i;
 	}
@@ -116,37 +118,40 @@ static unsigned make_frames(struct vu *v, unsigned cnt, unsigned *good)
 	return i;
 }
 
-static void learn(struct vu *v, unsigned pair, unsigned cnt)
+static void learn(struct vu_lane *l, unsigned pair, unsigned cnt)
 {
+	struct steer *steer = l->vu->port.lane_cnt > 1 ? NULL : &l->vu->steer;
+
 	for (unsigned i = 0; i < cnt; i++) {
-		announce_learn(&v->announce, &v->tx.frames[i]);
-		steer_learn(&v->steer, &v->tx.frames[i], pair);
+		announce_learn(&l->announce, &l->tx.frames[i]);
+		if (steer)
+			steer_learn(steer, &l->tx.frames[i], pair);
 	}
 }
 
 /* One burst. Return: chains that are done with; 0: there were none, or all are held. */
-static unsigned burst(struct vu *v, unsigned index)
+static unsigned burst(struct vu_lane *l, unsigned index)
 {
-	const struct vu_queue *q = &v->dev.queues[index];
-	struct vu_tx_burst *tx = &v->tx;
+	const struct vu_queue *q = &l->vu->dev.queues[index];
+	struct vu_tx_burst *tx = &l->tx;
 	unsigned popped = vring_pop(q->ring, tx->chains, VRING_BURST_MAX);
 	unsigned cnt, good, taken, done;
 
 	if (!popped)
 		return 0;
-	cnt = make_frames(v, popped, &good);
+	cnt = make_frames(l, popped, &good);
 	if (good && q->enabled) {
-		taken = port_offer(&v->port, tx->frames, good);
-		learn(v, index / 2, taken);
+		taken = lane_offer(l->lane, tx->frames, good);
+		learn(l, index / 2, taken);
 	} else {
 		taken = good;
 		if (good)
-			port_drop_rx(&v->port, VMTAP_DROP_LINK_DOWN, good);
+			lane_drop_rx(l->lane, VMTAP_DROP_LINK_DOWN, good);
 	}
 	done = taken < good ? tx->at[taken] : cnt;
 	for (unsigned i = 0; i < done; i++) {
 		if (tx->bad[i] != VMTAP_DROP_CNT)
-			port_drop_rx(&v->port, tx->bad[i], 1);
+			lane_drop_rx(l->lane, tx->bad[i], 1);
 		vring_push(q->ring, &tx->chains[i], 0);
 	}
 	if (done < popped)
@@ -159,21 +164,22 @@ static unsigned burst(struct vu *v, unsigned index)
 void vu_tx_run(struct vu *v, unsigned index)
 {
 	struct vring *ring = v->dev.queues[index].ring;
+	struct vu_lane *l = vu_lane(v, index);
 	unsigned turn = 0;
 
-	if (!v->port.polling || v->port.held || !v->io[index].runs || !v->io[index].begun)
+	if (!v->port.polling || l->lane->held || !v->io[index].runs || !v->io[index].begun)
 		return;
 	vring_want_kicks(ring, false);
 	while (turn < PORT_BUDGET) {
-		unsigned done = burst(v, index);
+		unsigned done = burst(l, index);
 
 		turn += done;
-		if (v->port.held || !v->port.polling)
+		if (l->lane->held || !v->port.polling)
 			break;
 		if (!done && !vring_want_kicks(ring, true))
 			break;
 	}
-	if (turn >= PORT_BUDGET && !v->port.held)
-		loop_task_add(v->port.env->loop, &v->io[index].more);
+	if (turn >= PORT_BUDGET && !l->lane->held)
+		loop_task_add(l->lane->loop, &v->io[index].more);
 	vu_check(v, index);
 }

@@ -32,7 +32,7 @@ void vu_ctrl_run(struct vu *v, unsigned index)
 		}
 	} while (turn < PORT_BUDGET && vring_want_kicks(ring, true));
 	if (turn >= PORT_BUDGET)
-		loop_task_add(v->port.env->loop, &v->io[index].more);
+		loop_task_add(vu_loop(v, index), &v->io[index].more);
 	vu_ctrl_changed(v);
 	vu_check(v, index);
 }

@@ -47,6 +47,7 @@ extern const char vu_help[];
  * @begun: the front end enabled the queue once, or had time to. What a guest sends on a queue that is
  *         not enabled is discarded; but what it sent while there was no back end waits for that message
  * @blank_kicks: kicks for a ring that nobody wrote; BLANK_NOT: enough, or it was written
+ * @news, @kick_code: what @tell has to say, in the port's loop: VU_NEWS_*, and an errno value
  */
 struct vu_queue_io {
 	struct vu *vu;
@@ -55,7 +56,13 @@ struct vu_queue_io {
 	struct loop_task more;
 	bool runs, told, begun;
 	uint8_t blank_kicks;
+	uint8_t news;
+	int kick_code;
+	struct loop_task tell;
 };
+
+#define VU_NEWS_KICK_LOST 1u
+#define VU_NEWS_NOT_SHARED 2u
 
 /**
  * struct vu_rx_burst - For frames to the guest
@@ -83,14 +90,31 @@ struct vu_tx_burst {
 };
 
 /**
+ * struct vu_lane - What one lane needs to move frames
+ * @announce: what it saw of the guest
+ * @on:       of a lane for one pair: its receive ring takes frames
+ */
+struct vu_lane {
+	struct vu *vu;
+	struct port_lane *lane;
+	bool on;
+	struct announce announce;
+	struct vu_rx_burst rx;
+	struct vu_tx_burst tx;
+};
+
+/**
  * struct vu - A vhost-user port
  * @end_task: takes the session down, outside of any work on a ring; @end_err says why
  * @idle_task: no ring takes frames, and none has begun to since
+ * @check_task: looks at all queues, since a lane found one broken
  * @hdr_len:  bytes of the virtio-net header in buffers
  * @swap:     it is little-endian and we are not
  * @mergeable: a frame for the guest may fill several buffers
  * @mac:     of the options, with which each session begins
+ * @steer:    for a port with one lane; where each pair has its own, the other side chose already
  * @io:       one per queue of @dev
+ * @lanes:    as many as @port.lane_cnt, each owned
  * @grace:    ends the wait of frames for their queue to be enabled
  * @polled:   queues without a kick descriptor, looked at by @poll
  */
@@ -101,13 +125,12 @@ struct vu {
 	struct vu_dev dev;
 	struct vu_session *session;
 	struct loop_watch watch;
-	struct loop_task end_task, idle_task;
+	struct loop_task end_task, idle_task, check_task;
 	struct vmtap_error end_err;
 
 	unsigned hdr_len;
 	bool swap, mergeable;
 	struct ctrl ctrl;
-	struct announce announce;
 	struct steer steer;
 	unsigned mtu_max;
 	uint8_t mac[6];
@@ -117,8 +140,7 @@ struct vu {
 	unsigned polled;
 	struct loop_timer poll, grace;
 	struct log_limit infos;
-	struct vu_rx_burst rx;
-	struct vu_tx_burst tx;
+	struct vu_lane **lanes;
 };
 
 static inline struct vu *vu_of_port(const struct port *p)
@@ -126,9 +148,28 @@ static inline struct vu *vu_of_port(const struct port *p)
 	return container_of(p, struct vu, port);
 }
 
+/** vu_lane() - The lane that queue @index belongs to; of the control queue, any. */
+static inline struct vu_lane *vu_lane(const struct vu *v, unsigned index)
+{
+	const unsigned pair = index / 2;
+
+	return v->lanes[v->port.lane_cnt > 1 && pair < v->port.lane_cnt ? pair : 0];
+}
+
+/** vu_loop() - The loop in which queue @index is; the control queue is in the port's own. */
+static inline struct loop *vu_loop(const struct vu *v, unsigned index)
+{
+	const unsigned pair = index / 2;
+
+	if (vu_dev_is_ctrl(&v->dev, index))
+		return v->port.env->loop;
+	return port_lane(&v->port, pair < v->port.lane_cnt ? pair : 0)->loop;
+}
+
 /* vu.c ----------------------------------------------------------------------- */
 
-/** vu_check() - After a turn: is the guest's memory still there, and the ring of queue @index whole? */
+/** vu_check() - After a turn, in the queue's loop: is the guest's memory still there, and the ring of
+ *  queue @index whole? Where that is not the port's loop, what follows comes later. */
 void vu_check(struct vu *v, unsigned index);
 
 /** vu_end_later() - The session is over, for @err, when nobody is inside of it. */
@@ -157,7 +198,7 @@ void vu_tx_run(struct vu *v, unsigned index);
 
 /* rx.c, to the guest ------------------------------------------------------------ */
 
-unsigned vu_send(struct port *p, const struct vmtap_frame *frames, unsigned cnt);
+unsigned vu_send(struct port_lane *l, const struct vmtap_frame *frames, unsigned cnt);
 
 /* vu-ctrl.c, the control queue ------------------------------------------------------ */
 

@@ -22,6 +22,7 @@
 #include "port/vu/vu.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,6 +126,13 @@ static bool takes_frames(const struct vu *v, unsigned pair)
 	return v->io[2 * pair].runs && is_rx(v, 2 * pair) && q->enabled && !vring_error(q->ring);
 }
 
+/* A lane for one pair is on or off; a lane for all picks among those that are on. */
+static void lanes_switch(struct vu *v, unsigned pairs)
+{
+	for (unsigned i = 0; v->port.lane_cnt > 1 && i < v->port.lane_cnt; i++)
+		v->lanes[i]->on = i < pairs && takes_frames(v, i);
+}
+
 static void idle_run(struct loop_task *t)
 {
 	struct vu *v = container_of(t, struct vu, idle_task);
@@ -144,10 +152,13 @@ static void rings_changed(struct vu *v)
 		if (takes_frames(v, i))
 			v->steer.pairs[cnt++] = (uint8_t)i;
 	v->steer.cnt = cnt;
+	if (v->lanes)
+		lanes_switch(v, pairs);
 	if (!cnt) {
 		loop_task_add(v->port.env->loop, &v->idle_task);
 		return;
 	}
+	port_use_pairs(&v->port, v->steer.pairs[cnt - 1] + 1u);
 	port_set_state(&v->port, VMTAP_PORT_UP);
 	port_writable(&v->port); /* there may be room now */
 }
@@ -178,11 +189,13 @@ static void end_run(struct loop_task *t)
 	struct vmtap_error err = v->end_err;
 
 	v->end_err.code = 0;
+	port_enter(&v->port);
 	if (v->session)
 		conn_broken(&v->conn, &err);
+	port_leave(&v->port);
 }
 
-void vu_check(struct vu *v, unsigned index)
+static void check_queue(struct vu *v, unsigned index)
 {
 	const char *why = vring_error(v->dev.queues[index].ring);
 	struct vmtap_error err;
@@ -201,6 +214,26 @@ void vu_check(struct vu *v, unsigned index)
 		 "queue %u is broken until the guest sets it up again: %s", index, why);
 	if (is_rx(v, index))
 		rings_changed(v);
+}
+
+static void check_run(struct loop_task *t)
+{
+	struct vu *v = container_of(t, struct vu, check_task);
+
+	port_enter(&v->port);
+	for (unsigned i = 0; i < v->dev.queue_cnt; i++)
+		check_queue(v, i);
+	port_leave(&v->port);
+}
+
+void vu_check(struct vu *v, unsigned index)
+{
+	if (!mem_is_lost(v->dev.mem) && !vring_error(v->dev.queues[index].ring))
+		return;
+	if (vu_loop(v, index) == v->port.env->loop)
+		check_queue(v, index);
+	else
+		loop_task_post(v->port.env->loop, &v->check_task);
 }
 
 /* ------------------------------------------------------------ what the device says */
@@ -230,7 +263,7 @@ static void dev_started(struct vu_dev *dev, unsigned index)
 		vring_want_kicks(q->ring, false);
 		rings_changed(v);
 	} else {
-		loop_task_add(v->port.env->loop, &v->io[index].more); /* what is there already */
+		loop_task_add(vu_loop(v, index), &v->io[index].more); /* what is there already */
 		vu_await_enable(v, index);
 		if (vu_dev_is_ctrl(dev, index))
 			rings_changed(v);
@@ -242,7 +275,7 @@ static void dev_stopping(struct vu_dev *dev, unsigned index)
 	struct vu *v = vu_of_dev(dev);
 
 	v->io[index].runs = false;
-	loop_task_del(v->port.env->loop, &v->io[index].more);
+	loop_task_del(vu_loop(v, index), &v->io[index].more);
 	vu_watch_kick(v, index, -1);
 	if (is_rx(v, index) || vu_dev_is_ctrl(dev, index))
 		rings_changed(v);
@@ -256,7 +289,7 @@ static void dev_enabled(struct vu_dev *dev, unsigned index)
 	if (is_rx(v, index))
 		rings_changed(v);
 	else if (v->io[index].runs)
-		loop_task_add(v->port.env->loop, &v->io[index].more);
+		loop_task_add(vu_loop(v, index), &v->io[index].more);
 }
 
 /* A kick may have come on the descriptor before, and nobody will read it. */
@@ -266,7 +299,7 @@ static void dev_kick_fd(struct vu_dev *dev, unsigned index, int fd)
 
 	vu_watch_kick(v, index, fd);
 	if (fd >= 0 && v->io[index].runs)
-		loop_task_add(v->port.env->loop, &v->io[index].more);
+		loop_task_add(vu_loop(v, index), &v->io[index].more);
 }
 
 /* A legacy driver sets its address so, or it comes with a migration. */
@@ -285,20 +318,29 @@ static void ask_guest_to_announce(struct vu *v)
 		vu_session_config_changed(v->session);
 }
 
-/* The network is to learn where the guest is: after a migration, or when it asks. */
+/* Send frame @i of those that lane @l knows. Return: whether there was such a frame. */
+static bool announce_one(struct vu *v, const struct vu_lane *l, const uint8_t mac[6], unsigned i)
+{
+	uint8_t buf[ANNOUNCE_FRAME_MAX];
+	const unsigned len = announce_frame(&l->announce, mac, i, buf);
+	const struct iovec iov = { .iov_base = buf, .iov_len = len };
+	const struct vmtap_frame frame = { .len = len, .iov = &iov, .iov_cnt = 1 };
+
+	if (!len)
+		return false;
+	/* what nobody takes now will be asked for again */
+	return !port_is_held(&v->port) && port_offer(&v->port, &frame, 1);
+}
+
+/* The network is to learn where the guest is: after a migration, or when it asks. The first frame says
+ * only the address, and all lanes have the same. */
 static void dev_announce(struct vu_dev *dev, const uint8_t mac[6])
 {
 	struct vu *v = vu_of_dev(dev);
-	uint8_t buf[ANNOUNCE_FRAME_MAX];
-	unsigned len;
 
-	for (unsigned i = 0; (len = announce_frame(&v->announce, mac, i, buf)) > 0; i++) {
-		const struct iovec iov = { .iov_base = buf, .iov_len = len };
-		const struct vmtap_frame frame = { .len = len, .iov = &iov, .iov_cnt = 1 };
-
-		if (v->port.held || !port_offer(&v->port, &frame, 1))
-			break; /* it will be asked for again */
-	}
+	for (unsigned lane = 0; lane < v->port.lane_cnt; lane++)
+		for (unsigned i = lane ? 1 : 0; announce_one(v, v->lanes[lane], mac, i); i++)
+			;
 	ask_guest_to_announce(v);
 }
 
@@ -330,12 +372,15 @@ static void session_ready(struct loop_watch *w, uint32_t events)
 {
 	struct vu *v = container_of(w, struct vu, watch);
 	struct vmtap_error err = { 0 };
-	int ret = vu_session_run(v->session, &err);
+	int ret;
 
+	port_enter(&v->port);
+	ret = vu_session_run(v->session, &err);
 	if (ret == -EPIPE)
 		conn_lost(&v->conn, EPIPE, "the front end closed the connection");
 	else if (ret < 0)
 		conn_broken(&v->conn, &err);
+	port_leave(&v->port);
 }
 
 static int conn_begin(struct conn *c)
@@ -358,6 +403,7 @@ static void conn_end(struct conn *c)
 {
 	struct vu *v = container_of(c, struct vu, conn);
 
+	port_enter(&v->port);
 	loop_del(v->port.env->loop, &v->watch);
 	loop_task_del(v->port.env->loop, &v->end_task);
 	vu_dev_reset(&v->dev);
@@ -368,6 +414,7 @@ static void conn_end(struct conn *c)
 	config_status(v, VIRTIO_NET_S_ANNOUNCE, false);
 	steer_reset(&v->steer);
 	dev_features(&v->dev); /* nobody is there: no offload is taken */
+	port_leave(&v->port);
 }
 
 static const struct conn_ops conn_ops = {
@@ -377,27 +424,77 @@ static const struct conn_ops conn_ops = {
 
 /* -------------------------------------------------------------- what a port is */
 
+static struct vu_lane *lane_new(struct vu *v, struct port_lane *lane)
+{
+	struct vu_lane *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return NULL;
+	l->vu = v;
+	l->lane = lane;
+	return l;
+}
+
+static int lanes_prepare(struct vu *v)
+{
+	for (unsigned i = 0; i < v->port.lane_cnt; i++) {
+		if (!v->lanes[i])
+			v->lanes[i] = lane_new(v, &v->port.lanes[i]);
+		if (!v->lanes[i])
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 static int vu_start(struct port *p, struct vmtap_error *err)
 {
+	if (lanes_prepare(vu_of_port(p)) < 0)
+		return error_errno(err, ENOMEM, p->name, "start the port");
 	return conn_start(&vu_of_port(p)->conn, err);
 }
 
-static void go_on(struct vu *v)
+static void vu_leave_loops(struct port *p)
 {
-	for (unsigned i = 1; i < v->dev.queue_cnt; i += 2)
-		if (v->io[i].runs)
-			loop_task_add(v->port.env->loop, &v->io[i].more);
+	struct vu *v = vu_of_port(p);
+
+	for (unsigned i = 0; i < v->dev.queue_cnt; i++) {
+		loop_del(vu_loop(v, i), &v->io[i].kick);
+		loop_task_del(vu_loop(v, i), &v->io[i].more);
+	}
 }
 
-static void vu_resume(struct port *p)
+static int vu_moved(struct port *p)
 {
-	go_on(vu_of_port(p));
+	struct vu *v = vu_of_port(p);
+	int ret = lanes_prepare(v);
+
+	for (unsigned i = 0; i < v->dev.queue_cnt && ret == 0; i++) {
+		vu_watch_kick(v, i, v->dev.queues[i].kick);
+		if (v->io[i].runs)
+			loop_task_add(vu_loop(v, i), &v->io[i].more);
+	}
+	if (ret == 0)
+		rings_changed(v);
+	return ret;
+}
+
+/* Of lane @lane, or of all: UINT_MAX. */
+static void go_on(struct vu *v, unsigned lane)
+{
+	for (unsigned i = 1; i < v->dev.queue_cnt; i += 2)
+		if (v->io[i].runs && (lane == UINT_MAX || vu_lane(v, i)->lane->index == lane))
+			loop_task_add(vu_loop(v, i), &v->io[i].more);
+}
+
+static void vu_resume(struct port_lane *l)
+{
+	go_on(vu_of_port(l->port), l->index);
 }
 
 static void vu_set_poll(struct port *p, bool on)
 {
 	if (on)
-		go_on(vu_of_port(p));
+		go_on(vu_of_port(p), UINT_MAX);
 }
 
 static int vu_set_link(struct port *p, bool up, struct vmtap_error *err)
@@ -440,6 +537,7 @@ static void vu_close(struct port *p)
 	conn_close(&v->conn);
 	loop_task_del(p->env->loop, &v->end_task);
 	loop_task_del(p->env->loop, &v->idle_task);
+	loop_task_del(p->env->loop, &v->check_task);
 	vu_kicks_end(v);
 }
 
@@ -448,6 +546,9 @@ static void vu_free(struct port *p)
 	struct vu *v = vu_of_port(p);
 
 	vu_dev_fini(&v->dev);
+	for (unsigned i = 0; v->lanes && i < v->port.pair_cnt; i++)
+		free(v->lanes[i]);
+	free(v->lanes);
 	free(v->io);
 	free(v);
 }
@@ -455,6 +556,8 @@ static void vu_free(struct port *p)
 static const struct port_ops vu_ops = {
 	.type = "vhost-user",
 	.start = vu_start,
+	.leave_loops = vu_leave_loops,
+	.moved = vu_moved,
 	.send = vu_send,
 	.resume = vu_resume,
 	.set_poll = vu_set_poll,
@@ -480,7 +583,8 @@ static int init_device(struct vu *v, const struct vu_conf *c)
 	if (vu_dev_init(&v->dev) < 0)
 		return -ENOMEM;
 	v->io = calloc(v->dev.queue_cnt, sizeof(*v->io));
-	if (!v->io)
+	v->lanes = calloc(v->dev.pairs, sizeof(struct vu_lane *));
+	if (!v->io || !v->lanes || port_set_pairs(&v->port, v->dev.pairs) < 0)
 		return -ENOMEM;
 	vu_kicks_init(v);
 	dev_features(&v->dev);
@@ -506,6 +610,7 @@ static struct port *vu_open(const struct port_env *env, const char *name, const 
 	v->watch = (struct loop_watch) { .ready = session_ready, .fd = -1 };
 	v->end_task.run = end_run;
 	v->idle_task.run = idle_run;
+	v->check_task.run = check_run;
 	conn_init(&v->conn, &conn_ops, &v->port, v->object);
 	if (init_device(v, &c) < 0)
 		error_errno(err, ENOMEM, v->object, "open the port");
