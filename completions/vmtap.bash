@@ -76,7 +76,7 @@ _vmtap() {
 	for ((i = 1; i < ${#words[@]}; i++)); do
 		case $options${words[i]} in
 		true--) options=false ;;
-		true--log-format | true--stats | true--engine) ((i++)) ;; # and its value
+		true--log-format | true--stats | true--engine | true--workers | true--cpus | true--poll-us) ((i++)) ;; # and its value
 		true-*) ;;
 		*)
 			if [[ $command ]]; then
@@ -99,7 +99,7 @@ _vmtap() {
 	true--log-format=*) _vmtap_reply "$word" --log-format={text,json} ;;
 	true--engine=*) _vmtap_reply "$word" --engine={auto,io_uring,plain} ;;
 	true-*)
-		_vmtap_reply "$word" --verbose --quiet --log-format= --stats= --engine= --wait --yes --json \
+		_vmtap_reply "$word" --verbose --quiet --log-format= --stats= --engine= --workers= --cpus= --poll-us= --wait --yes --json \
 			--pid= --cmdline= --help --version
 		[[ ${#COMPREPLY[@]} != 1 || ${COMPREPLY[0]} != *= ]] || compopt -o nospace
 		;;

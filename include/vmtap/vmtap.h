@@ -17,7 +17,8 @@
  *
  * Threads
  *   An instance and everything made from it belong to one thread at a time.
- *   Different instances are independent.
+ *   Different instances are independent. With struct vmtap_config's workers an instance has
+ *   threads of its own, which only move frames: no callback runs in them.
  *
  * Ownership
  *   *borrows*: the argument is used until the call returns. *takes*: the
@@ -62,6 +63,7 @@ extern "C" {
 struct vmtap;
 struct vmtap_port;
 struct vmtap_link;
+struct vmtap_watch;
 
 /* ------------------------------------------------------------------ errors */
 
@@ -223,6 +225,13 @@ enum vmtap_port_state {
  * @event:     a port changed its state. NULL: not told
  * @opaque:    handed to @log and @event
  * @engine:    how bursts reach the kernel
+ * @workers:   threads that move frames, 0..VMTAP_WORKERS_MAX; 0: vmtap_dispatch() does. Links of TAPs and
+ *             vhost-user ports are spread over them; where both ends have as many queue
+ *             pairs, pair by pair. Links of other ports stay with vmtap_dispatch()
+ * @cpus, @cpu_cnt: processors for the workers, one each, from the beginning again when there are
+ *             fewer; borrowed during vmtap_new(). @cpu_cnt 0: anywhere
+ * @poll_us:   how many microseconds a loop looks for work before it sleeps, 0..1000000; 0: it does
+ *             not. A loop that is idle for longer sleeps all the same
  */
 struct vmtap_config {
 	size_t size;
@@ -231,7 +240,14 @@ struct vmtap_config {
 	void (*event)(void *opaque, struct vmtap_port *port, enum vmtap_port_state state);
 	void *opaque;
 	enum vmtap_engine engine;
+	unsigned workers;
+	const unsigned *cpus;
+	unsigned cpu_cnt;
+	unsigned poll_us;
 };
+
+/** Most worker threads that an instance has. */
+#define VMTAP_WORKERS_MAX 64
 
 /** vmtap_new() - Make an instance. @config is borrowed and may be NULL.
  *  Return: owned; free with vmtap_free(). NULL: out of memory or descriptors. */
@@ -254,6 +270,19 @@ int vmtap_fd(const struct vmtap *v);
  * Return: 0; -EINTR: a signal ended the wait; -EBUSY: called from a callback.
  */
 int vmtap_dispatch(struct vmtap *v, int timeout_ms);
+
+/**
+ * vmtap_watch_new() - Have vmtap_dispatch() look after a descriptor of the application's, too
+ * @fd:    borrowed until vmtap_watch_free()
+ * @ready: called, inside vmtap_dispatch(), while @fd is readable or was hung up
+ *
+ * For programs without a loop of their own: vmtap_dispatch(v, -1) is one then.
+ * Return: owned; free it with vmtap_watch_free(), or it goes with the instance. NULL: see @err.
+ */
+struct vmtap_watch *vmtap_watch_new(struct vmtap *v, int fd, void (*ready)(void *opaque),
+				    void *opaque, struct vmtap_error *err);
+/** vmtap_watch_free() - Also from inside its own callback. NULL is fine. */
+void vmtap_watch_free(struct vmtap_watch *watch);
 
 /**
  * vmtap_set_cancel_fd() - A descriptor that ends long waits

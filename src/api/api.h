@@ -33,6 +33,7 @@ struct vmtap {
 	struct vmtap_port *ports; /* newest first */
 	struct vmtap_link *links;
 	struct named_fd *fds;
+	struct vmtap_watch *watches;
 	struct loop_task reap;
 	unsigned depth;	 /* callbacks of the application on the stack */
 	unsigned serial; /* for names that are made up */

@@ -11,6 +11,9 @@
 #include "base/container.h"
 #include "base/fd.h"
 #include "loop/burst.h"
+#include "loop/worker.h"
+
+#define POLL_US_MAX 1000000u
 
 const char *vmtap_version(void)
 {
@@ -173,20 +176,18 @@ static void reap_run(struct loop_task *t)
 
 /* ----------------------------------------------------------------- instance */
 
-static int make_engine(struct vmtap *v, struct vmtap_error *err)
+static int refuse_config(struct vmtap_error *err, const char *field, unsigned value, unsigned max)
 {
-	static const enum burst_engine engines[] = {
-		[VMTAP_ENGINE_AUTO] = BURST_AUTO,
-		[VMTAP_ENGINE_IO_URING] = BURST_IO_URING,
-		[VMTAP_ENGINE_PLAIN] = BURST_PLAIN,
-	};
-	unsigned engine = v->config.engine;
+	error_set(err, EINVAL, "vmtap", "make an instance", "%s is %u", field, value);
+	error_remedy(err, "it is at most %u", max);
+	return -EINVAL;
+}
+
+static int make_engine(struct vmtap *v, enum burst_engine engine, struct vmtap_error *err)
+{
 	int why;
 
-	if (engine >= sizeof(engines) / sizeof(engines[0]))
-		return error_set(err, EINVAL, "vmtap", "make an instance", "engine %u is unknown",
-				 engine);
-	v->env.burst = burst_new(engines[engine], &why);
+	v->env.burst = burst_new(engine, &why);
 	if (!v->env.burst) {
 		error_errno(err, errno, "vmtap", "set io_uring up");
 		error_remedy(err, "allow it (sysctl kernel.io_uring_disabled=0; a container's "
@@ -199,6 +200,35 @@ static int make_engine(struct vmtap *v, struct vmtap_error *err)
 			"system call each",
 			strerror(-why));
 	return 0;
+}
+
+/* What moves the frames: this thread, or others. */
+static int make_movers(struct vmtap *v, struct vmtap_error *err)
+{
+	static const enum burst_engine engines[] = {
+		[VMTAP_ENGINE_AUTO] = BURST_AUTO,
+		[VMTAP_ENGINE_IO_URING] = BURST_IO_URING,
+		[VMTAP_ENGINE_PLAIN] = BURST_PLAIN,
+	};
+	const struct vmtap_config *c = &v->config;
+	struct workers_config workers = {
+		.cnt = c->workers, .cpus = c->cpus, .cpu_cnt = c->cpu_cnt, .poll_us = c->poll_us
+	};
+
+	if (c->engine >= sizeof(engines) / sizeof(engines[0]))
+		return refuse_config(err, "engine", c->engine, VMTAP_ENGINE_PLAIN);
+	if (c->workers > VMTAP_WORKERS_MAX)
+		return refuse_config(err, "workers", c->workers, VMTAP_WORKERS_MAX);
+	if (c->poll_us > POLL_US_MAX)
+		return refuse_config(err, "poll_us", c->poll_us, POLL_US_MAX);
+	if (make_engine(v, engines[c->engine], err) < 0)
+		return -1;
+	loop_set_poll(v->loop, c->poll_us);
+	if (!c->workers)
+		return 0;
+	workers.engine = engines[c->engine];
+	v->env.workers = workers_new(&workers, err);
+	return v->env.workers ? 0 : -1;
 }
 
 struct vmtap *vmtap_new(const struct vmtap_config *config, struct vmtap_error *err)
@@ -233,7 +263,8 @@ struct vmtap *vmtap_new(const struct vmtap_config *config, struct vmtap_error *e
 		.opaque = v,
 	};
 	v->reap.run = reap_run;
-	if (make_engine(v, err) < 0) {
+	if (make_movers(v, err) < 0) {
+		burst_free(v->env.burst);
 		loop_free(v->loop);
 		free(v);
 		return NULL;
@@ -257,6 +288,9 @@ void vmtap_free(struct vmtap *v)
 
 		fd_close(&fd);
 	}
+	while (v->watches)
+		vmtap_watch_free(v->watches);
+	workers_free(v->env.workers);
 	burst_free(v->env.burst);
 	loop_free(v->loop);
 	free(v);

@@ -16,16 +16,20 @@ enum {
 	EXIT_RESOURCE = 3, /* a port cannot be opened: permission, name, device, address */
 };
 
+#define CPUS_MAX VMTAP_WORKERS_MAX
+
 /** struct cli - Options that all commands share. */
 struct cli {
 	enum vmtap_log_level log_level;
 	bool json;	/* --log-format json */
 	double stats_s; /* --stats; 0: none */
 	enum vmtap_engine engine;
-	bool json_output;	   /* --json: what a command prints */
-	bool wait;		   /* exec --wait */
-	bool yes;		   /* reap --yes */
-	const char *pid, *cmdline; /* doctor --pid, --cmdline; NULL: not given */
+	unsigned workers, poll_us;
+	unsigned cpus[CPUS_MAX], cpu_cnt; /* --cpus; none: anywhere */
+	bool json_output;		  /* --json: what a command prints */
+	bool wait;			  /* exec --wait */
+	bool yes;			  /* reap --yes */
+	const char *pid, *cmdline;	  /* doctor --pid, --cmdline; NULL: not given */
 };
 
 /** exit_code_of() - EXIT_USAGE or EXIT_RESOURCE, as fits the error. */

@@ -7,7 +7,6 @@
  * their opening, down scripts, sockets unlinked.
  */
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +22,7 @@ struct session {
 	const struct cli *cli;
 	struct vmtap *v;
 	int signal_fd, stats_fd;
+	bool over; /* as asked by a signal */
 	struct stats_row rows[PORTS_MAX];
 	unsigned port_cnt;
 	bool failed; /* a port broke */
@@ -63,6 +63,10 @@ static struct vmtap *make_instance(struct session *s, struct vmtap_error *err)
 		.event = on_event,
 		.opaque = s,
 		.engine = s->cli->engine,
+		.workers = s->cli->workers,
+		.cpus = s->cli->cpus,
+		.cpu_cnt = s->cli->cpu_cnt,
+		.poll_us = s->cli->poll_us,
 	};
 
 	return vmtap_new(&config, err);
@@ -141,26 +145,40 @@ static void say_ready(const struct session *s)
 	notify_manager("READY=1");
 }
 
-static int run(struct session *s)
+static void on_signal(void *opaque)
 {
-	struct pollfd fds[] = {
-		{ .fd = vmtap_fd(s->v), .events = POLLIN },
-		{ .fd = s->signal_fd, .events = POLLIN },
-		{ .fd = s->stats_fd, .events = POLLIN },
-	};
+	struct session *s = opaque;
+
+	s->over |= signalled(s);
+}
+
+static void on_tick(void *opaque)
+{
+	struct session *s = opaque;
 	uint64_t ticks;
 
-	while (!s->failed) {
-		if (poll(fds, 3, -1) < 0 && errno != EINTR)
-			return failure(s->cli, "wait for events");
-		if (fds[0].revents)
-			vmtap_dispatch(s->v, 0);
-		if (fds[1].revents && signalled(s))
-			return EXIT_OK;
-		if (fds[2].revents && read(s->stats_fd, &ticks, sizeof(ticks)) == sizeof(ticks))
-			stats_live(s->cli, s->rows, s->port_cnt, s->cli->stats_s * (double)ticks);
+	if (read(s->stats_fd, &ticks, sizeof(ticks)) == sizeof(ticks))
+		stats_live(s->cli, s->rows, s->port_cnt, s->cli->stats_s * (double)ticks);
+}
+
+static int run(struct session *s)
+{
+	struct vmtap_error err = { 0 };
+
+	if (!vmtap_watch_new(s->v, s->signal_fd, on_signal, s, &err) ||
+	    (s->stats_fd >= 0 && !vmtap_watch_new(s->v, s->stats_fd, on_tick, s, &err))) {
+		log_failure(s->cli, &err);
+		return EXIT_RESOURCE;
 	}
-	return EXIT_FAILED;
+	while (!s->failed && !s->over) {
+		int ret = vmtap_dispatch(s->v, -1);
+
+		if (ret < 0 && ret != -EINTR) {
+			errno = -ret;
+			return failure(s->cli, "wait for events");
+		}
+	}
+	return s->over ? EXIT_OK : EXIT_FAILED;
 }
 
 static void close_fd(int fd)

@@ -11,11 +11,17 @@
 
 #include "cli/cli.h"
 
+#define CPU_MAX 1023u
+#define POLL_US_MAX 1000000u
+
 enum {
 	OPT_LOG_FORMAT = 256,
 	OPT_STATS,
 	OPT_VERSION,
 	OPT_ENGINE,
+	OPT_WORKERS,
+	OPT_CPUS,
+	OPT_POLL_US,
 	OPT_JSON,
 	OPT_WAIT,
 	OPT_PID,
@@ -75,6 +81,58 @@ static int parse_engine(struct cli *cli, const char *text)
 	return 0;
 }
 
+/* A whole number up to @max at the start of @text. Return: what follows it; NULL: there is none. */
+static const char *number(const char *text, unsigned max, unsigned *value)
+{
+	char *end;
+	unsigned long n;
+
+	if (*text < '0' || *text > '9')
+		return NULL;
+	errno = 0;
+	n = strtoul(text, &end, 10);
+	if (errno || n > max)
+		return NULL;
+	*value = (unsigned)n;
+	return end;
+}
+
+static int parse_number(const char *what, const char *text, unsigned max, unsigned *value)
+{
+	const char *end = number(text, max, value);
+
+	return end && !*end ? 0 : bad_usage(what, text);
+}
+
+/* As taskset(1) has it: 0,2-3 */
+static int parse_cpus(struct cli *cli, const char *text)
+{
+	const char *at = text;
+
+	cli->cpu_cnt = 0;
+	do {
+		unsigned from, to;
+
+		at = number(at, CPU_MAX, &from);
+		to = from;
+		if (at && *at == '-')
+			at = number(at + 1, CPU_MAX, &to);
+		if (!at || (*at && *at != ',') || to < from || to - from >= CPUS_MAX - cli->cpu_cnt)
+			return bad_usage("--cpus is a list of processors, as in 0,2-3, not", text);
+		while (from <= to)
+			cli->cpus[cli->cpu_cnt++] = from++;
+	} while (*at++);
+	return 0;
+}
+
+/* What only makes sense together. */
+static int check_options(struct cli *cli)
+{
+	if (cli->cpu_cnt && !cli->workers)
+		return bad_usage("--cpus says where workers run: add --workers N", NULL);
+	return 0;
+}
+
 static int parse_options(struct cli *cli, int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -90,6 +148,9 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 		{ "cmdline", required_argument, NULL, OPT_CMDLINE },
 		{ "yes", no_argument, NULL, 'y' },
 		{ "engine", required_argument, NULL, OPT_ENGINE },
+		{ "workers", required_argument, NULL, OPT_WORKERS },
+		{ "cpus", required_argument, NULL, OPT_CPUS },
+		{ "poll-us", required_argument, NULL, OPT_POLL_US },
 		{ 0 },
 	};
 	int c, ret;
@@ -134,6 +195,23 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 			if (ret)
 				return ret;
 			break;
+		case OPT_WORKERS:
+			ret = parse_number("--workers is a number of threads, 0 to 64, not", optarg,
+					   VMTAP_WORKERS_MAX, &cli->workers);
+			if (ret)
+				return ret;
+			break;
+		case OPT_CPUS:
+			ret = parse_cpus(cli, optarg);
+			if (ret)
+				return ret;
+			break;
+		case OPT_POLL_US:
+			ret = parse_number("--poll-us is microseconds, 0 to 1000000, not", optarg,
+					   POLL_US_MAX, &cli->poll_us);
+			if (ret)
+				return ret;
+			break;
 		case OPT_STATS:
 			ret = parse_stats(cli, optarg);
 			if (ret)
@@ -143,7 +221,7 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 			return bad_usage("that option cannot be used", NULL);
 		}
 	}
-	return 0;
+	return check_options(cli);
 }
 
 int exit_code_of(const struct vmtap_error *err)
