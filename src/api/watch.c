@@ -29,8 +29,8 @@ static void ready(struct loop_watch *w, uint32_t events)
 	call_end(v);
 }
 
-struct vmtap_watch *vmtap_watch_new(struct vmtap *v, int fd, void (*call)(void *opaque), void *opaque,
-				    struct vmtap_error *err)
+struct vmtap_watch *vmtap_watch_new(struct vmtap *v, int fd, void (*call)(void *opaque),
+				    void *opaque, struct vmtap_error *err)
 {
 	struct vmtap_watch *w = calloc(1, sizeof(*w));
 	int ret = -ENOMEM;

@@ -140,6 +140,17 @@ static unsigned link_offer(struct junction *j, struct port_lane *from,
 	return done;
 }
 
+static struct port_lane *link_peer(struct junction *j, struct port_lane *from)
+{
+	struct lane *l = lane_of(j, from);
+	struct way *w = &l->ways[l->ways[0].from != from];
+	const struct port *to = w->to->port;
+
+	if (w->busy || w->held || w->rest.cnt || w->to->blocked || l->link->closed)
+		return NULL;
+	return to->state == VMTAP_PORT_UP && to->link_up && to->polling ? w->to : NULL;
+}
+
 static bool deliver_rest(void *ctx, const struct vmtap_frame *frame)
 {
 	struct way *w = ctx;
@@ -204,6 +215,7 @@ static void link_leave(struct junction *j, struct port *p)
 
 static const struct junction_ops link_ops = {
 	.offer = link_offer,
+	.peer = link_peer,
 	.writable = link_writable,
 	.changed = link_changed,
 	.pairs_used = link_pairs_used,

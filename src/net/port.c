@@ -10,6 +10,7 @@
 
 #include "base/container.h"
 #include "loop/worker.h"
+#include "net/offload.h"
 
 static void event_run(struct loop_task *t)
 {
@@ -214,6 +215,42 @@ unsigned lane_send(struct port_lane *l, const struct vmtap_frame *frames, unsign
 	}
 	return taken;
 }
+
+/* -------------------------------------------------------------------- loans */
+
+bool lane_borrow(struct port_lane *l, struct port_loan *loan)
+{
+	const struct port *p = l->port;
+	struct port_lane *peer = NULL;
+
+	if (p->junction && p->link_up && !p->closed && p->junction->ops->peer)
+		peer = p->junction->ops->peer(p->junction, l);
+	if (!peer || !peer->port->ops->lend)
+		return false;
+	loan->lender = peer;
+	return peer->port->ops->lend(peer, loan);
+}
+
+bool lane_repay(struct port_lane *l, const struct port_loan *loan, const struct vmtap_net_hdr *hdr,
+		uint32_t len)
+{
+	struct port_lane *to = loan->lender;
+	const struct vmtap_frame frame = { .hdr = *hdr, .len = len };
+
+	if (offload_needed(hdr) & ~to->port->accepts)
+		return false;
+	to->port->ops->repay(to, hdr, len);
+	count(&l->stats.rx, &frame, 1);
+	count(&to->stats.tx, &frame, 1);
+	return true;
+}
+
+void lane_settle(const struct port_loan *loan)
+{
+	loan->lender->port->ops->settle(loan->lender);
+}
+
+/* ------------------------------------------------------------- back-pressure */
 
 void lane_writable(struct port_lane *l)
 {

@@ -16,6 +16,11 @@
  *   passes that on, and ops->resume() of the giver offers the rest again.
  *   Nothing is lost or reordered.
  *
+ * Loans
+ *   Where a copy of a long frame would cost more than anything else, a port lends room of its outside
+ *   (a guest's receive buffers) to the one that reads: lane_borrow(), fill it, lane_repay(), again, and
+ *   lane_settle() at the end. A frame that came in this way needs no lane_offer().
+ *
  * Lanes
  *   Frames that have to stay in order, and that one thread moves, are a *lane*. A
  *   port has one, whatever its queues are, until it is joined to a port with as
@@ -44,6 +49,7 @@
 struct burst;
 struct port;
 struct port_lane;
+struct port_loan;
 struct workers;
 struct junction;
 
@@ -61,6 +67,11 @@ struct junction;
  *               @accepts names; never blocks. Return: frames taken (delivered or dropped and
  *               counted with port_drop()). Fewer than @cnt: lane_writable() follows once.
  *               Type code counts nothing that it delivered; lane_send() does
+ * @lend:        room for one frame of any length, behind what was lent and repaid since the last @settle.
+ *               NULL, with @repay and @settle: the port has none to lend
+ * @repay:       a frame of @len bytes is in the room that was lent last. Its header is one that
+ *               @accepts allows
+ * @settle:      what was repaid may leave; what is lent and not repaid is free again
  * @resume:      what lane_offer() did not take can be offered again
  * @set_poll:    stop or restart reading; NULL: nothing to stop. Writing is stopped by lane_send()
  * @set_offload: what the peer takes (enum vmtap_offload); the port may leave that undone in
@@ -78,6 +89,9 @@ struct port_ops {
 	void (*leave_loops)(struct port *p);
 	int (*moved)(struct port *p);
 	unsigned (*send)(struct port_lane *l, const struct vmtap_frame *frames, unsigned cnt);
+	bool (*lend)(struct port_lane *l, struct port_loan *loan);
+	void (*repay)(struct port_lane *l, const struct vmtap_net_hdr *hdr, uint32_t len);
+	void (*settle)(struct port_lane *l);
 	void (*resume)(struct port_lane *l);
 	void (*pairs_used)(struct port *p, unsigned cnt);
 	void (*set_poll)(struct port *p, bool on);
@@ -88,6 +102,21 @@ struct port_ops {
 	int (*get_fd)(const struct port *p, unsigned queue);
 	void (*close)(struct port *p);
 	void (*free)(struct port *p);
+};
+
+/** Pieces that a loan has at most. */
+#define PORT_LOAN_PIECES 256
+
+/**
+ * struct port_loan - Room for a frame
+ * @iov: its pieces, @iov_cnt of them, VMTAP_FRAME_MAX bytes or more together; the first entries may be
+ *       changed by whoever borrows
+ * @lender: whose it is
+ */
+struct port_loan {
+	struct iovec *iov;
+	unsigned iov_cnt;
+	struct port_lane *lender;
 };
 
 /** struct port_env - What a port type is given to live in; borrowed, outlives the port. */
@@ -164,6 +193,16 @@ static inline struct port_lane *port_lane(const struct port *p, unsigned pair)
 /** lane_offer() - Frames came in from outside, 1..VMTAP_BURST_MAX. Counts them as rx.
  *  Return: frames taken, also when they were discarded; fewer than @cnt: ops->resume() will be called. */
 unsigned lane_offer(struct port_lane *l, const struct vmtap_frame *frames, unsigned cnt);
+
+/** lane_borrow() - Room at the peer for one frame of any length. Return: false: there is none, now or
+ *  ever; lane_offer() is the way. @loan is valid until lane_settle() or the next lane_borrow(). */
+bool lane_borrow(struct port_lane *l, struct port_loan *loan);
+/** lane_repay() - @loan was filled with a frame. Counts it. Return: whether it could go as it is; else
+ *  it is still to be offered, from a copy, after lane_settle(). */
+bool lane_repay(struct port_lane *l, const struct port_loan *loan, const struct vmtap_net_hdr *hdr,
+		uint32_t len);
+/** lane_settle() - After the last lane_borrow(). */
+void lane_settle(const struct port_loan *loan);
 
 /** lane_writable() - After a short @send: there is room again. Calls back into the junction. */
 void lane_writable(struct port_lane *l);
@@ -279,6 +318,8 @@ void port_free(struct port *p);
 /**
  * struct junction_ops - A link or a switch, seen from its ports
  * @offer:    frames that entered through @from. Return: frames taken
+ * @peer:     the one lane to which all that enters through @from goes, as it is, when it can take it right
+ *             now; NULL: there is none. NULL: there never is
  * @writable: @l, which had taken fewer than offered, has room again
  * @changed:  @p's accepts or link changed
  * @pairs_used: @p uses the first @cnt of its queue pairs. NULL: not interested
@@ -287,6 +328,7 @@ void port_free(struct port *p);
 struct junction_ops {
 	unsigned (*offer)(struct junction *j, struct port_lane *from,
 			  const struct vmtap_frame *frames, unsigned cnt);
+	struct port_lane *(*peer)(struct junction *j, struct port_lane *from);
 	void (*writable)(struct junction *j, struct port_lane *l);
 	void (*pairs_used)(struct junction *j, struct port *p, unsigned cnt);
 	void (*changed)(struct junction *j, struct port *p);

@@ -2,8 +2,8 @@
 /*
  * The insides of the `tap` port.
  *
- * tap.c moves frames from the TAP and tap-tx.c towards it, tap-open.c opens and
- * closes the device, tap-helper.c has a bridge helper do it, tap-opts.c has the
+ * tap.c is the port, tap-rx.c moves frames from the TAP and tap-tx.c towards it, tap-open.c
+ * opens and closes the device, tap-helper.c has a bridge helper do it, tap-opts.c has the
  * options, tap-type.c puts them together to the types `tap` and `bridge`.
  * macvtap.c makes or finds a macvtap and hands its descriptors to all of these;
  * macvtap-explain.c has the words for its errors.
@@ -38,14 +38,17 @@ struct tap_queue {
  * @arena:  their bytes; one for all of the lane's queues, since none reads while frames wait
  * @tx:     room to prepare a burst towards the TAP
  * @first, @end: its queues, of the TAP's
+ * @lent:   bursts that are still to be read into room that the peer lends, since long frames came
  */
 struct tap_lane {
 	struct tap *tap;
 	struct port_lane *lane;
 	unsigned first, end;
 	unsigned next, cnt;
+	unsigned lent;
 	struct vmtap_frame frames[VMTAP_BURST_MAX];
 	struct iovec iov[VMTAP_BURST_MAX];
+	struct iovec lent_iov[1 + PORT_LOAN_PIECES];
 	unsigned char *arena;
 	struct tap_tx *tx;
 	struct log_limit down_limit;
@@ -112,6 +115,12 @@ void tap_close(struct port *p);
 int macvtap_start(struct port *p, struct vmtap_error *err);
 int macvtap_describe(const struct port *p, char *buf, size_t size);
 void macvtap_close(struct port *p);
+
+/** tap_queue_ready() - As loop_watch.ready of a queue. */
+void tap_queue_ready(struct loop_watch *w, uint32_t events);
+/** tap_resume(), tap_set_poll() - As in struct port_ops. */
+void tap_resume(struct port_lane *lane);
+void tap_set_poll(struct port *p, bool on);
 
 /** tap_report() - Trouble (TAP_TROUBLE_*) that lane @l came across; from its thread. */
 void tap_report(struct tap_lane *l, unsigned trouble);

@@ -8,8 +8,9 @@
  *
  * A write of one piece is cheaper than a scatter list, by more than it costs
  * to copy a small frame behind its header; so those are copied. Larger ones
- * go out from where they are, as [header][pieces]. A list with more pieces
- * than fit is copied, too, however long it is.
+ * go out from where they are, as [header][pieces]: a guest's TSO frame has some
+ * twenty. A list with more pieces than the kernel takes at once is copied, too,
+ * however long it is.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -19,18 +20,20 @@
 #include "loop/burst.h"
 #include "port/tap/tap-int.h"
 
-#define PIECES 8      /* of a scatter list, with the header */
+#define PIECES 1024   /* of all the scatter lists of a burst, with the headers; UIO_MAXIOV */
 #define SMALL_MAX 512 /* bytes of a frame that is rather copied */
 #define HDR_MAX sizeof(struct vmtap_net_hdr)
 
 /**
  * struct tap_tx - A burst, prepared
+ * @iov:   @iov_cnt of them are taken
  * @small: copies of small frames behind their headers
  * @large: one frame of many pieces, behind its header
  */
 struct tap_tx {
 	struct burst_op ops[VMTAP_BURST_MAX];
-	struct iovec iov[VMTAP_BURST_MAX][PIECES];
+	unsigned iov_cnt;
+	struct iovec iov[PIECES];
 	struct vmtap_net_hdr hdrs[VMTAP_BURST_MAX];
 	unsigned char small[VMTAP_BURST_MAX][HDR_MAX + SMALL_MAX];
 	unsigned char large[HDR_MAX + VMTAP_FRAME_MAX];
@@ -58,7 +61,7 @@ static void copy(const struct tap_lane *l, unsigned i, const struct vmtap_frame 
 {
 	const struct tap *t = l->tap;
 	struct vmtap_net_hdr hdr = header(t, f);
-	struct iovec *iov = l->tx->iov[i];
+	struct iovec *iov = &l->tx->iov[l->tx->iov_cnt++];
 
 	memcpy(to, &hdr, HDR_MAX);
 	iov[0].iov_base = to;
@@ -67,28 +70,37 @@ static void copy(const struct tap_lane *l, unsigned i, const struct vmtap_frame 
 	l->tx->ops[i].iov_cnt = 1;
 }
 
-/* Prepare frame @i of a burst. Return: whether it could be; there is room for one frame of many
- * pieces only, @large_used. */
-static bool prepare(const struct tap_lane *l, unsigned i, const struct vmtap_frame *f,
-		    bool *large_used)
+/* Header and pieces, from where they are. */
+static void list(const struct tap_lane *l, unsigned i, const struct vmtap_frame *f)
 {
-	const struct tap *t = l->tap;
 	struct tap_tx *tx = l->tx;
-	struct iovec *iov = tx->iov[i];
+	struct iovec *iov = &tx->iov[tx->iov_cnt];
 
-	if (!t->hdr_len && f->iov_cnt == 1) {
+	tx->hdrs[i] = header(l->tap, f);
+	iov[0] = (struct iovec) { .iov_base = &tx->hdrs[i], .iov_len = l->tap->hdr_len };
+	memcpy(iov + 1, f->iov, f->iov_cnt * sizeof(*iov));
+	tx->ops[i].iov = iov;
+	tx->ops[i].iov_cnt = f->iov_cnt + 1;
+	tx->iov_cnt += f->iov_cnt + 1;
+}
+
+/* Prepare frame @i of a burst. Return: whether it could be: there is room for so many pieces; and one of
+ * too many goes first. */
+static bool prepare(const struct tap_lane *l, unsigned i, const struct vmtap_frame *f)
+{
+	struct tap_tx *tx = l->tx;
+	const unsigned room = PIECES - tx->iov_cnt;
+
+	if (!l->tap->hdr_len && f->iov_cnt == 1) {
 		tx->ops[i].iov = f->iov;
 		tx->ops[i].iov_cnt = 1;
+	} else if (!room) {
+		return false;
 	} else if (f->len <= SMALL_MAX) {
 		copy(l, i, f, tx->small[i]);
-	} else if (f->iov_cnt < PIECES) {
-		tx->hdrs[i] = header(t, f);
-		iov[0] = (struct iovec) { .iov_base = &tx->hdrs[i], .iov_len = t->hdr_len };
-		memcpy(iov + 1, f->iov, f->iov_cnt * sizeof(*iov));
-		tx->ops[i].iov = iov;
-		tx->ops[i].iov_cnt = f->iov_cnt + 1;
-	} else if (!*large_used && f->len <= VMTAP_FRAME_MAX) {
-		*large_used = true;
+	} else if (f->iov_cnt < room) {
+		list(l, i, f);
+	} else if (i == 0 && f->len <= VMTAP_FRAME_MAX) {
 		copy(l, i, f, tx->large);
 	} else {
 		return false;
@@ -165,10 +177,10 @@ unsigned tap_send(struct port_lane *lane, const struct vmtap_frame *frames, unsi
 	unsigned done = 0;
 
 	while (done < cnt && q->fd >= 0) {
-		bool large_used = false;
 		unsigned n = 0, settled;
 
-		while (done + n < cnt && prepare(l, n, &frames[done + n], &large_used))
+		l->tx->iov_cnt = 0;
+		while (done + n < cnt && prepare(l, n, &frames[done + n]))
 			n++;
 		if (!n) { /* longer than any frame */
 			lane_drop_tx(lane, VMTAP_DROP_TOO_LONG, &frames[done++], 1);

@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The `tap` port: moving frames from the TAP, and the life of the port.
- *
- * From the TAP: a turn reads bursts until the kernel's queue is empty, the
- * peer holds, or the budget is spent. Frames that the peer did not take stay
- * where they were read, and no queue reads until they are gone.
+ * The `tap` port: its life, its lanes, and what can be set.
  *
  * What the other side may do wrong: the interface can be deleted, or taken
  * down, at any time. A deleted one makes the port fail, or wait for it with
@@ -20,6 +16,7 @@
 #include "base/container.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/iov.h"
 #include "port/tap/tap-helper.h"
 #include "port/tap/tap-int.h"
 #include "tapdev/tun.h"
@@ -31,135 +28,6 @@ void tap_swap_hdr(struct vmtap_net_hdr *hdr)
 	hdr->csum_start = __builtin_bswap16(hdr->csum_start);
 	hdr->csum_offset = __builtin_bswap16(hdr->csum_offset);
 	hdr->num_buffers = __builtin_bswap16(hdr->num_buffers);
-}
-
-/* --------------------------------------------------------------- from the TAP */
-
-/* No device any more, or it is shutting down; anything else concerns one frame. */
-static bool is_gone(int code)
-{
-	return code == EBADFD || code == ENODEV || code == EFAULT;
-}
-
-/* Until the port's own loop has seen to it, the descriptor would report this again and again. */
-static void lost(struct tap_lane *l, struct tap_queue *q)
-{
-	loop_del(l->lane->loop, &q->watch);
-	tap_report(l, TAP_TROUBLE_GONE);
-}
-
-/* Read a burst. Return: whether there may be more. */
-static bool read_burst(struct tap_lane *l, struct tap_queue *q)
-{
-	const struct tap *t = l->tap;
-	const size_t largest = t->hdr_len + VMTAP_FRAME_MAX;
-	size_t off = 0;
-
-	l->next = 0;
-	l->cnt = 0;
-	while (l->cnt < VMTAP_BURST_MAX && off + largest <= TAP_ARENA_SIZE) {
-		struct vmtap_frame *f = &l->frames[l->cnt];
-		unsigned char *at = l->arena + off;
-		ssize_t len = read(q->fd, at, largest);
-
-		if (len < 0 && errno == EINTR)
-			continue;
-		if (len < 0) {
-			if (is_gone(errno))
-				lost(l, q);
-			else if (errno != EAGAIN)
-				lane_drop_rx(l->lane, VMTAP_DROP_IO, 1);
-			return false;
-		}
-		if ((size_t)len < t->hdr_len)
-			continue;
-		f->hdr = (struct vmtap_net_hdr) { 0 };
-		memcpy(&f->hdr, at, t->hdr_len);
-		if (t->swap_hdr)
-			tap_swap_hdr(&f->hdr);
-		f->len = (uint32_t)len - t->hdr_len;
-		l->iov[l->cnt] = (struct iovec) { .iov_base = at + t->hdr_len, .iov_len = f->len };
-		l->cnt++;
-		off += ((size_t)len + 15) & ~(size_t)15;
-	}
-	return true;
-}
-
-/* Offer what was read. Return: whether the peer took all of it. */
-static bool offer(struct tap_lane *l)
-{
-	if (l->next < l->cnt)
-		l->next += lane_offer(l->lane, l->frames + l->next, l->cnt - l->next);
-	return l->next == l->cnt;
-}
-
-/* The peer may do anything while it takes frames, also make us lose the device. */
-static void read_turn(struct tap_lane *l, struct tap_queue *q)
-{
-	unsigned done = 0;
-	bool more = true;
-
-	while (more && done < PORT_BUDGET && l->tap->port.polling && q->fd >= 0) {
-		more = read_burst(l, q);
-		done += l->cnt;
-		if (!offer(l))
-			return;
-	}
-}
-
-static void watch(const struct tap_lane *l, uint32_t add, uint32_t remove)
-{
-	for (unsigned i = l->first; i < l->end; i++) {
-		struct loop_watch *w = &l->tap->queues[i].watch;
-
-		loop_mod(l->lane->loop, w, (w->events | add) & ~remove);
-	}
-}
-
-static void queue_ready(struct loop_watch *w, uint32_t events)
-{
-	struct tap_queue *q = container_of(w, struct tap_queue, watch);
-	struct tap_lane *l = tap_lane_of(q->tap, q->index);
-
-	if (events & EPOLLOUT) {
-		watch(l, 0, EPOLLOUT);
-		lane_writable(l->lane);
-	}
-	if (q->fd < 0)
-		return;
-	if (events & EPOLLERR) {
-		lost(l, q);
-		return;
-	}
-	if (!(events & EPOLLIN))
-		return;
-	if (l->next < l->cnt ||
-	    !q->tap->port.polling) /* held: only now is it worth a system call */
-		watch(l, 0, EPOLLIN);
-	else
-		read_turn(l, q);
-}
-
-static void tap_resume(struct port_lane *lane)
-{
-	struct tap_lane *l = ((struct tap *)lane->port)->lanes[lane->index];
-
-	if (offer(l))
-		watch(l, EPOLLIN, 0);
-}
-
-static void tap_set_poll(struct port *p, bool on)
-{
-	struct tap *t = (struct tap *)p;
-
-	for (unsigned i = 0; p->started && i < p->lane_cnt; i++) {
-		struct tap_lane *l = t->lanes[i];
-
-		if (!on)
-			watch(l, 0, EPOLLIN);
-		else if (l->next == l->cnt)
-			watch(l, EPOLLIN, 0);
-	}
 }
 
 /* ------------------------------------------------------------ a device that goes */
@@ -279,7 +147,7 @@ static int watch_queue(struct tap_queue *q)
 {
 	const struct tap_lane *l = tap_lane_of(q->tap, q->index);
 
-	q->watch.ready = queue_ready;
+	q->watch.ready = tap_queue_ready;
 	return loop_add(l->lane->loop, &q->watch, q->fd, queue_events(l));
 }
 

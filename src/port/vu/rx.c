@@ -305,3 +305,100 @@ unsigned vu_send(struct port_lane *lane, const struct vmtap_frame *frames, unsig
 	}
 	return done;
 }
+
+/* --------------------------------------------------------------------- loans */
+
+/* Only where every frame for the port goes to one ring, and none is filtered: a loan is for a frame that
+ * nobody has seen yet. */
+static bool may_lend(const struct vu *v, const struct port_lane *lane)
+{
+	if (v->ctrl.filter.active || !v->mergeable || v->hdr_len != HDR_LEN_MODERN)
+		return false;
+	return v->port.lane_cnt > 1 ? v->lanes[lane->index]->on : v->steer.cnt == 1;
+}
+
+/* The pieces of a chain, from byte @skip on. Return: whether there was room for them. */
+static bool lend_chain(struct vu_lane *l, struct port_loan *loan, const struct vring_chain *c,
+		       size_t skip)
+{
+	const struct iovec *from = c->iov + c->out_cnt;
+
+	if (loan->iov_cnt + c->in_cnt > PORT_LOAN_PIECES)
+		return false;
+	for (unsigned i = 0; i < c->in_cnt; i++) {
+		const size_t n = skip < from[i].iov_len ? skip : from[i].iov_len;
+
+		skip -= n;
+		if (n == from[i].iov_len)
+			continue;
+		l->loan_iov[loan->iov_cnt++] =
+			(struct iovec) { (char *)from[i].iov_base + n, from[i].iov_len - n };
+	}
+	return true;
+}
+
+bool vu_lend(struct port_lane *lane, struct port_loan *loan)
+{
+	struct vu *v = vu_of_port(lane->port);
+	struct vu_lane *l = v->lanes[lane->index];
+	struct vu_rx_burst *rx = &l->rx;
+	const struct vu_queue *q;
+	unsigned used;
+
+	if (!may_lend(v, lane))
+		return false;
+	l->loan_queue = 2 * (v->port.lane_cnt > 1 ? lane->index : v->steer.pairs[0]);
+	q = &v->dev.queues[l->loan_queue];
+	loan->iov = l->loan_iov;
+	loan->iov_cnt = 0;
+	if (find_room(l, q, HDR_LEN_MODERN + VMTAP_FRAME_MAX, VRING_BURST_MAX, &used) != PLACED ||
+	    rx->chains[rx->at].in_len < HDR_LEN_MODERN) {
+		vu_settle(lane);
+		return false;
+	}
+	for (unsigned i = 0; i < used; i++) {
+		if (lend_chain(l, loan, &rx->chains[rx->at + i], i ? 0 : HDR_LEN_MODERN))
+			continue;
+		vu_settle(lane);
+		return false;
+	}
+	return true;
+}
+
+void vu_repay(struct port_lane *lane, const struct vmtap_net_hdr *hdr, uint32_t len)
+{
+	struct vu *v = vu_of_port(lane->port);
+	struct vu_lane *l = v->lanes[lane->index];
+	struct vu_rx_burst *rx = &l->rx;
+	const struct vmtap_frame f = { .hdr = *hdr, .len = len };
+	struct vring *ring = v->dev.queues[l->loan_queue].ring;
+	uint64_t left = (uint64_t)HDR_LEN_MODERN + len;
+	struct vmtap_net_hdr put;
+	struct sink sink;
+	unsigned used = 0;
+
+	for (uint64_t room = 0; room < left; used++)
+		room += rx->chains[rx->at + used].in_len;
+	put = header(v, &f, used);
+	sink_to(&sink, &rx->chains[rx->at]);
+	sink_put(&sink, &put, HDR_LEN_MODERN);
+	for (unsigned i = 0; i < used; i++) {
+		const struct vring_chain *c = &rx->chains[rx->at + i];
+		const uint32_t n = left < c->in_len ? (uint32_t)left : c->in_len;
+
+		vring_push(ring, c, n);
+		left -= n;
+	}
+	rx->at += used;
+}
+
+void vu_settle(struct port_lane *lane)
+{
+	struct vu *v = vu_of_port(lane->port);
+	struct vu_lane *l = v->lanes[lane->index];
+	struct vring *ring = v->dev.queues[l->loan_queue].ring;
+
+	return_chains(&l->rx, ring);
+	vring_publish(ring);
+	vu_check(v, l->loan_queue);
+}

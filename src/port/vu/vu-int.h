@@ -93,12 +93,15 @@ struct vu_tx_burst {
  * struct vu_lane - What one lane needs to move frames
  * @announce: what it saw of the guest
  * @on:       of a lane for one pair: its receive ring takes frames
+ * @loan_iov: the room that is lent, in queue @loan_queue
  */
 struct vu_lane {
 	struct vu *vu;
 	struct port_lane *lane;
 	bool on;
 	struct announce announce;
+	struct iovec loan_iov[PORT_LOAN_PIECES];
+	unsigned loan_queue;
 	struct vu_rx_burst rx;
 	struct vu_tx_burst tx;
 };
@@ -178,6 +181,19 @@ void vu_end_later(struct vu *v, const struct vmtap_error *err);
 /** vu_ctrl_changed() - The guest may have said something on the control queue: pairs, offloads. */
 void vu_ctrl_changed(struct vu *v);
 
+/** vu_rings_changed() - Which receive rings take frames? To be called when that may have changed, with the
+ *  lanes held still. */
+void vu_rings_changed(struct vu *v);
+
+/* vu-lane.c ---------------------------------------------------------------------- */
+
+/** vu_lanes_prepare() - Have what the port's lanes need. Return: 0 or -ENOMEM. */
+int vu_lanes_prepare(struct vu *v);
+void vu_leave_loops(struct port *p);
+int vu_moved(struct port *p);
+void vu_resume(struct port_lane *l);
+void vu_set_poll(struct port *p, bool on);
+
 /* vu-kick.c, what makes a queue run -------------------------------------------- */
 
 /** vu_kicks_init() - @v->io has an entry for each queue. */
@@ -198,6 +214,9 @@ void vu_tx_run(struct vu *v, unsigned index);
 
 /* rx.c, to the guest ------------------------------------------------------------ */
 
+bool vu_lend(struct port_lane *l, struct port_loan *loan);
+void vu_repay(struct port_lane *l, const struct vmtap_net_hdr *hdr, uint32_t len);
+void vu_settle(struct port_lane *l);
 unsigned vu_send(struct port_lane *l, const struct vmtap_frame *frames, unsigned cnt);
 
 /* vu-ctrl.c, the control queue ------------------------------------------------------ */

@@ -22,7 +22,6 @@
 #include "port/vu/vu.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -126,13 +125,6 @@ static bool takes_frames(const struct vu *v, unsigned pair)
 	return v->io[2 * pair].runs && is_rx(v, 2 * pair) && q->enabled && !vring_error(q->ring);
 }
 
-/* A lane for one pair is on or off; a lane for all picks among those that are on. */
-static void lanes_switch(struct vu *v, unsigned pairs)
-{
-	for (unsigned i = 0; v->port.lane_cnt > 1 && i < v->port.lane_cnt; i++)
-		v->lanes[i]->on = i < pairs && takes_frames(v, i);
-}
-
 static void idle_run(struct loop_task *t)
 {
 	struct vu *v = container_of(t, struct vu, idle_task);
@@ -143,7 +135,7 @@ static void idle_run(struct loop_task *t)
 
 /* Which receive rings take frames? Without any, the port waits and frames for it are dropped; but not
  * before the message is over: rings pause for a change of memory, and run on. */
-static void rings_changed(struct vu *v)
+void vu_rings_changed(struct vu *v)
 {
 	const unsigned pairs = pairs_in_use(v);
 	unsigned cnt = 0;
@@ -152,8 +144,8 @@ static void rings_changed(struct vu *v)
 		if (takes_frames(v, i))
 			v->steer.pairs[cnt++] = (uint8_t)i;
 	v->steer.cnt = cnt;
-	if (v->lanes)
-		lanes_switch(v, pairs);
+	for (unsigned i = 0; v->lanes && v->port.lane_cnt > 1 && i < v->port.lane_cnt; i++)
+		v->lanes[i]->on = i < pairs && takes_frames(v, i);
 	if (!cnt) {
 		loop_task_add(v->port.env->loop, &v->idle_task);
 		return;
@@ -171,7 +163,7 @@ void vu_ctrl_changed(struct vu *v)
 	}
 	memcpy(v->dev.config, v->ctrl.filter.mac, sizeof(v->ctrl.filter.mac));
 	port_set_accepts(&v->port, accepts(v));
-	rings_changed(v);
+	vu_rings_changed(v);
 }
 
 /* ------------------------------------------------------------ end of a session */
@@ -213,7 +205,7 @@ static void check_queue(struct vu *v, unsigned index)
 	sock_say(&v->port, &v->infos, VMTAP_LOG_WARNING,
 		 "queue %u is broken until the guest sets it up again: %s", index, why);
 	if (is_rx(v, index))
-		rings_changed(v);
+		vu_rings_changed(v);
 }
 
 static void check_run(struct loop_task *t)
@@ -261,12 +253,12 @@ static void dev_started(struct vu_dev *dev, unsigned index)
 	vu_watch_kick(v, index, q->kick);
 	if (is_rx(v, index)) {
 		vring_want_kicks(q->ring, false);
-		rings_changed(v);
+		vu_rings_changed(v);
 	} else {
 		loop_task_add(vu_loop(v, index), &v->io[index].more); /* what is there already */
 		vu_await_enable(v, index);
 		if (vu_dev_is_ctrl(dev, index))
-			rings_changed(v);
+			vu_rings_changed(v);
 	}
 }
 
@@ -278,7 +270,7 @@ static void dev_stopping(struct vu_dev *dev, unsigned index)
 	loop_task_del(vu_loop(v, index), &v->io[index].more);
 	vu_watch_kick(v, index, -1);
 	if (is_rx(v, index) || vu_dev_is_ctrl(dev, index))
-		rings_changed(v);
+		vu_rings_changed(v);
 }
 
 static void dev_enabled(struct vu_dev *dev, unsigned index)
@@ -287,7 +279,7 @@ static void dev_enabled(struct vu_dev *dev, unsigned index)
 
 	v->io[index].begun |= dev->queues[index].enabled;
 	if (is_rx(v, index))
-		rings_changed(v);
+		vu_rings_changed(v);
 	else if (v->io[index].runs)
 		loop_task_add(vu_loop(v, index), &v->io[index].more);
 }
@@ -424,77 +416,11 @@ static const struct conn_ops conn_ops = {
 
 /* -------------------------------------------------------------- what a port is */
 
-static struct vu_lane *lane_new(struct vu *v, struct port_lane *lane)
-{
-	struct vu_lane *l = calloc(1, sizeof(*l));
-
-	if (!l)
-		return NULL;
-	l->vu = v;
-	l->lane = lane;
-	return l;
-}
-
-static int lanes_prepare(struct vu *v)
-{
-	for (unsigned i = 0; i < v->port.lane_cnt; i++) {
-		if (!v->lanes[i])
-			v->lanes[i] = lane_new(v, &v->port.lanes[i]);
-		if (!v->lanes[i])
-			return -ENOMEM;
-	}
-	return 0;
-}
-
 static int vu_start(struct port *p, struct vmtap_error *err)
 {
-	if (lanes_prepare(vu_of_port(p)) < 0)
+	if (vu_lanes_prepare(vu_of_port(p)) < 0)
 		return error_errno(err, ENOMEM, p->name, "start the port");
 	return conn_start(&vu_of_port(p)->conn, err);
-}
-
-static void vu_leave_loops(struct port *p)
-{
-	struct vu *v = vu_of_port(p);
-
-	for (unsigned i = 0; i < v->dev.queue_cnt; i++) {
-		loop_del(vu_loop(v, i), &v->io[i].kick);
-		loop_task_del(vu_loop(v, i), &v->io[i].more);
-	}
-}
-
-static int vu_moved(struct port *p)
-{
-	struct vu *v = vu_of_port(p);
-	int ret = lanes_prepare(v);
-
-	for (unsigned i = 0; i < v->dev.queue_cnt && ret == 0; i++) {
-		vu_watch_kick(v, i, v->dev.queues[i].kick);
-		if (v->io[i].runs)
-			loop_task_add(vu_loop(v, i), &v->io[i].more);
-	}
-	if (ret == 0)
-		rings_changed(v);
-	return ret;
-}
-
-/* Of lane @lane, or of all: UINT_MAX. */
-static void go_on(struct vu *v, unsigned lane)
-{
-	for (unsigned i = 1; i < v->dev.queue_cnt; i += 2)
-		if (v->io[i].runs && (lane == UINT_MAX || vu_lane(v, i)->lane->index == lane))
-			loop_task_add(vu_loop(v, i), &v->io[i].more);
-}
-
-static void vu_resume(struct port_lane *l)
-{
-	go_on(vu_of_port(l->port), l->index);
-}
-
-static void vu_set_poll(struct port *p, bool on)
-{
-	if (on)
-		go_on(vu_of_port(p), UINT_MAX);
 }
 
 static int vu_set_link(struct port *p, bool up, struct vmtap_error *err)
@@ -559,6 +485,9 @@ static const struct port_ops vu_ops = {
 	.leave_loops = vu_leave_loops,
 	.moved = vu_moved,
 	.send = vu_send,
+	.lend = vu_lend,
+	.repay = vu_repay,
+	.settle = vu_settle,
 	.resume = vu_resume,
 	.set_poll = vu_set_poll,
 	.set_link = vu_set_link,
