@@ -187,6 +187,20 @@ int loop_fd(const struct loop *l)
 	return l->epfd;
 }
 
+/* Whether it was posted again meanwhile is no business of this thread alone. */
+static void unqueue(struct loop *l, struct loop_task *t)
+{
+	t->queued = false;
+	if (t->next)
+		t->next->prev = t->prev;
+	else
+		l->task_last = t->prev;
+	if (t->prev)
+		t->prev->next = t->next;
+	else
+		l->task_first = t->next;
+}
+
 /* One round: what was queued when it began. A marker at the end says where that
  * is, whatever handlers add and delete meanwhile. */
 static void run_tasks(struct loop *l)
@@ -199,10 +213,10 @@ static void run_tasks(struct loop *l)
 	while (l->task_first != &end) {
 		struct loop_task *t = l->task_first;
 
-		loop_task_del(l, t);
+		unqueue(l, t);
 		t->run(t);
 	}
-	loop_task_del(l, &end);
+	unqueue(l, &end);
 }
 
 /* ------------------------------------------------------------------ waiting */
@@ -432,15 +446,6 @@ void loop_task_del(struct loop *l, struct loop_task *t)
 {
 	if (t->posted)
 		unpost(l, t);
-	if (!t->queued)
-		return;
-	t->queued = false;
-	if (t->next)
-		t->next->prev = t->prev;
-	else
-		l->task_last = t->prev;
-	if (t->prev)
-		t->prev->next = t->next;
-	else
-		l->task_first = t->next;
+	if (t->queued)
+		unqueue(l, t);
 }

@@ -88,6 +88,7 @@ void loop_timer_del(struct loop *l, struct loop_timer *t);
 void loop_task_add(struct loop *l, struct loop_task *t);
 /** loop_task_post() - The same, from any thread. */
 void loop_task_post(struct loop *l, struct loop_task *t);
+/** loop_task_del() - Not to be run. Whoever posts it is held still. */
 void loop_task_del(struct loop *l, struct loop_task *t);
 
 #endif
