@@ -199,13 +199,13 @@ static void link_changed(struct junction *j, struct port *p)
 	tell(other((struct link *)j, p), p);
 }
 
-static void link_pairs_used(struct junction *j, struct port *p, unsigned cnt)
+static void link_pairs_used(struct junction *j, struct port *p, const uint8_t *pairs, unsigned cnt)
 {
 	struct link *l = (struct link *)j;
 	struct port *peer = other(l, p);
 
 	if (l->lane_cnt > 1 && peer->ops->pairs_used)
-		peer->ops->pairs_used(peer, cnt);
+		peer->ops->pairs_used(peer, pairs, cnt);
 }
 
 static void link_leave(struct junction *j, struct port *p)

@@ -350,10 +350,10 @@ void port_set_accepts(struct port *p, unsigned accepts)
 	port_leave(p);
 }
 
-void port_use_pairs(struct port *p, unsigned cnt)
+void port_use_pairs(struct port *p, const uint8_t *pairs, unsigned cnt)
 {
 	if (p->junction && p->junction->ops->pairs_used)
-		p->junction->ops->pairs_used(p->junction, p, cnt);
+		p->junction->ops->pairs_used(p->junction, p, pairs, cnt);
 }
 
 static void link_set(struct port *p, bool up)

@@ -62,7 +62,8 @@ struct junction;
  * @leave_loops: take everything out of the lanes' loops, which are about to change. NULL, with @moved:
  *               the port stays in env->loop
  * @moved:       after @leave_loops: the lanes have their new loops. Return: 0 or -errno
- * @pairs_used:  the peer uses the first @cnt of its queue pairs. NULL: not interested
+ * @pairs_used:  the peer uses the @cnt queue pairs, at least one, whose numbers are in @pairs, ascending.
+ *               NULL: not interested
  * @send:        frames for the outside, 1..VMTAP_BURST_MAX, of the forms that
  *               @accepts names; never blocks. Return: frames taken (delivered or dropped and
  *               counted with port_drop()). Fewer than @cnt: lane_writable() follows once.
@@ -93,7 +94,7 @@ struct port_ops {
 	void (*repay)(struct port_lane *l, const struct vmtap_net_hdr *hdr, uint32_t len);
 	void (*settle)(struct port_lane *l);
 	void (*resume)(struct port_lane *l);
-	void (*pairs_used)(struct port *p, unsigned cnt);
+	void (*pairs_used)(struct port *p, const uint8_t *pairs, unsigned cnt);
 	void (*set_poll)(struct port *p, bool on);
 	int (*set_offload)(struct port *p, unsigned offload);
 	int (*set_link)(struct port *p, bool up, struct vmtap_error *err);
@@ -260,8 +261,8 @@ void port_set_state(struct port *p, enum vmtap_port_state state);
 /** port_fail() - The port is broken for good: @err is copied, logged and kept; the owner is told. */
 void port_fail(struct port *p, const struct vmtap_error *err);
 
-/** port_use_pairs() - The outside uses the first @cnt queue pairs. */
-void port_use_pairs(struct port *p, unsigned cnt);
+/** port_use_pairs() - The outside uses these queue pairs, as in @pairs_used. */
+void port_use_pairs(struct port *p, const uint8_t *pairs, unsigned cnt);
 
 /** port_set_accepts() - @accepts changed after the start: the junction negotiates again. */
 void port_set_accepts(struct port *p, unsigned accepts);
@@ -322,7 +323,7 @@ void port_free(struct port *p);
  *             now; NULL: there is none. NULL: there never is
  * @writable: @l, which had taken fewer than offered, has room again
  * @changed:  @p's accepts or link changed
- * @pairs_used: @p uses the first @cnt of its queue pairs. NULL: not interested
+ * @pairs_used: @p uses these queue pairs, as in struct port_ops. NULL: not interested
  * @leave:    @p closes
  */
 struct junction_ops {
@@ -330,7 +331,7 @@ struct junction_ops {
 			  const struct vmtap_frame *frames, unsigned cnt);
 	struct port_lane *(*peer)(struct junction *j, struct port_lane *from);
 	void (*writable)(struct junction *j, struct port_lane *l);
-	void (*pairs_used)(struct junction *j, struct port *p, unsigned cnt);
+	void (*pairs_used)(struct junction *j, struct port *p, const uint8_t *pairs, unsigned cnt);
 	void (*changed)(struct junction *j, struct port *p);
 	void (*leave)(struct junction *j, struct port *p);
 };

@@ -30,6 +30,7 @@ struct tap_queue {
 	int fd; /* owned */
 	bool attached;
 	bool unwanted; /* by the owner of the port: tap_set_queue() */
+	bool unused;   /* by the peer */
 };
 
 /**
@@ -103,6 +104,15 @@ struct tap {
 /** What a lane may find. */
 #define TAP_TROUBLE_GONE 1u /* the interface was deleted */
 #define TAP_TROUBLE_DOWN 2u /* it is down and drops frames */
+
+/** tap_attached() - A queue that is attached, which the device can be spoken to by; the first when none is. */
+static inline struct tap_queue *tap_attached(const struct tap *t)
+{
+	for (unsigned i = 0; i < t->queue_cnt; i++)
+		if (t->queues[i].attached)
+			return &t->queues[i];
+	return &t->queues[0];
+}
 
 /** tap_new() - A port without a device. @ops: one of those in tap.h.
  *  Return: owned, free with port_free(); NULL and @err. */

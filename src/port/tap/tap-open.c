@@ -179,7 +179,7 @@ unsigned tap_device_set_offload(struct tap *t, unsigned offload)
 		offload &= ~(unsigned)VMTAP_OFFLOAD_ECN;
 	for (size_t i = 0; i < sizeof(give_up) / sizeof(give_up[0]); i++) {
 		offload &= ~give_up[i];
-		if (t->queues[0].fd < 0 || tun_set_offload(t->queues[0].fd, offload) == 0)
+		if (t->queues[0].fd < 0 || tun_set_offload(tap_attached(t)->fd, offload) == 0)
 			break;
 	}
 	t->offload = offload;

@@ -43,7 +43,7 @@ _Static_assert(BURST_MAX == VMTAP_BURST_MAX, "a burst of frames is a burst of wr
 
 struct tap_tx *tap_tx_new(void)
 {
-	return calloc(1, sizeof(struct tap_tx));
+	return malloc(sizeof(struct tap_tx)); /* not touched before it is used */
 }
 
 static struct vmtap_net_hdr header(const struct tap *t, const struct vmtap_frame *f)
@@ -161,12 +161,12 @@ static unsigned settle(struct tap_lane *l, struct tap_queue *q, const struct vmt
 }
 
 /* What the guest sent on a pair that it gave up is written all the same: a detached queue takes nothing,
- * but the first is always attached, and threads may share it. */
+ * but another is attached, and threads may share it. */
 static struct tap_queue *queue_for(const struct tap_lane *l)
 {
 	struct tap_queue *q = &l->tap->queues[l->first];
 
-	return q->attached || q->fd < 0 ? q : &l->tap->queues[0];
+	return q->attached || q->fd < 0 ? q : tap_attached(l->tap);
 }
 
 unsigned tap_send(struct port_lane *lane, const struct vmtap_frame *frames, unsigned cnt)

@@ -147,6 +147,8 @@ static int watch_queue(struct tap_queue *q)
 {
 	const struct tap_lane *l = tap_lane_of(q->tap, q->index);
 
+	if (q->watch.fd >= 0)
+		return 0;
 	q->watch.ready = tap_queue_ready;
 	return loop_add(l->lane->loop, &q->watch, q->fd, queue_events(l));
 }
@@ -159,22 +161,6 @@ static int watch_queues(struct tap *t)
 		if (t->queues[i].attached)
 			ret = watch_queue(&t->queues[i]);
 	return ret;
-}
-
-static void tap_leave_loops(struct port *p)
-{
-	struct tap *t = (struct tap *)p;
-
-	for (unsigned i = 0; i < t->queue_cnt; i++)
-		loop_del(port_lane(p, i)->loop, &t->queues[i].watch);
-}
-
-static int tap_moved(struct port *p)
-{
-	struct tap *t = (struct tap *)p;
-	int ret = lanes_prepare(t);
-
-	return ret < 0 ? ret : watch_queues(t);
 }
 
 static int queue_attach(struct tap_queue *q, bool on)
@@ -197,14 +183,48 @@ static int queue_attach(struct tap_queue *q, bool on)
 	return ret;
 }
 
-/* The peer uses fewer queues, or more again: the kernel is to spread flows over those only. */
-static void tap_pairs_used(struct port *p, unsigned cnt)
+/* The kernel is to spread flows over those queues only that are used. They come first, since one at least
+ * has to be attached, to say anything to the device. */
+static void attach_used(struct tap *t)
+{
+	for (int on = 1; on >= 0; on--) {
+		for (unsigned i = 0; i < t->queue_cnt; i++) {
+			struct tap_queue *q = &t->queues[i];
+
+			if (q->fd >= 0 && !q->unwanted && q->unused != on)
+				queue_attach(q, on);
+		}
+	}
+}
+
+static void tap_leave_loops(struct port *p)
 {
 	struct tap *t = (struct tap *)p;
 
-	for (unsigned i = 1; cnt && i < t->queue_cnt; i++)
-		if (t->queues[i].fd >= 0 && !t->queues[i].unwanted)
-			queue_attach(&t->queues[i], i < cnt);
+	for (unsigned i = 0; i < t->queue_cnt; i++)
+		loop_del(port_lane(p, i)->loop, &t->queues[i].watch);
+}
+
+static int tap_moved(struct port *p)
+{
+	struct tap *t = (struct tap *)p;
+	int ret = lanes_prepare(t);
+
+	if (p->lane_cnt == 1 && t->queue_cnt > 1) { /* the peer does not say which it uses */
+		for (unsigned i = 0; i < t->queue_cnt; i++)
+			t->queues[i].unused = false;
+		attach_used(t);
+	}
+	return ret < 0 ? ret : watch_queues(t);
+}
+
+static void tap_pairs_used(struct port *p, const uint8_t *pairs, unsigned cnt)
+{
+	struct tap *t = (struct tap *)p;
+
+	for (unsigned i = 0; i < t->queue_cnt; i++)
+		t->queues[i].unused = !memchr(pairs, (int)i, cnt);
+	attach_used(t);
 }
 
 /* Nothing of the device is in a lane until it is watched again. */
@@ -221,6 +241,7 @@ static int attach_again(struct tap *t, struct vmtap_error *err)
 	port_enter(&t->port);
 	ret = watch_queues(t);
 	if (ret == 0) {
+		attach_used(t);
 		log_msg(t->port.env->log, VMTAP_LOG_INFO, t->port.name, "attached to %s again",
 			t->ifname);
 		port_set_state(&t->port, VMTAP_PORT_UP);
@@ -274,7 +295,7 @@ static int tap_set_offload(struct port *p, unsigned offload)
 static int tap_set_link(struct port *p, bool up, struct vmtap_error *err)
 {
 	struct tap *t = (struct tap *)p;
-	int ret = t->queues[0].fd >= 0 ? tun_set_carrier(t->queues[0].fd, up) : 0;
+	int ret = t->queues[0].fd >= 0 ? tun_set_carrier(tap_attached(t)->fd, up) : 0;
 
 	/* Linux 5.0 has it; without it, the link still goes down for the peer */
 	if (ret == -EINVAL || ret == -ENOTTY)

@@ -99,9 +99,9 @@ struct vu_lane {
 	struct vu *vu;
 	struct port_lane *lane;
 	bool on;
+	unsigned loan_queue;
 	struct announce announce;
 	struct iovec loan_iov[PORT_LOAN_PIECES];
-	unsigned loan_queue;
 	struct vu_rx_burst rx;
 	struct vu_tx_burst tx;
 };

@@ -9,18 +9,23 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "port/vu/vu-int.h"
 
 static struct vu_lane *lane_new(struct vu *v, struct port_lane *lane)
 {
-	struct vu_lane *l = calloc(1, sizeof(*l));
+	struct vu_lane *l = malloc(sizeof(*l)); /* most of it is not touched before it is used */
 
 	if (!l)
 		return NULL;
+	memset(l, 0, offsetof(struct vu_lane, loan_iov));
 	l->vu = v;
 	l->lane = lane;
+	l->rx.at = l->rx.cnt = 0;
+	l->tx.bounce_iov.iov_len = 0;
 	return l;
 }
 

@@ -150,7 +150,7 @@ void vu_rings_changed(struct vu *v)
 		loop_task_add(v->port.env->loop, &v->idle_task);
 		return;
 	}
-	port_use_pairs(&v->port, v->steer.pairs[cnt - 1] + 1u);
+	port_use_pairs(&v->port, v->steer.pairs, cnt);
 	port_set_state(&v->port, VMTAP_PORT_UP);
 	port_writable(&v->port); /* there may be room now */
 }
