@@ -23,6 +23,7 @@
 
 #define FRAME_MIN 60
 #define FRAME_MAX 1514
+#define FRAME_GSO_MAX 65535    /* longer than FRAME_MAX: TCP, whole, still to be segmented */
 #define FRAME_ETHERTYPE 0x88b5 /* IEEE 802 local experimental */
 #define FRAME_UDP_HEADERS 42   /* Ethernet, IPv4, UDP */
 
@@ -46,6 +47,10 @@ bool frame_read(const unsigned char *frame, size_t len, uint64_t *seq);
  */
 size_t frame_fill_udp(unsigned char *packet, struct virtio_net_hdr *hdr, size_t size, unsigned cnt,
 		      uint64_t seq);
+
+/** frame_fill_tcp() - Write a TCP segment of @len bytes, up to FRAME_GSO_MAX, that the kernel or a NIC is
+ *  still to cut; it carries no number. @hdr: what has to stand in front of it */
+void frame_fill_tcp(unsigned char *packet, struct virtio_net_hdr *hdr, size_t len);
 
 /** frame_mixed_size() - A size for the @n-th frame of a mixed load: long, short, even, odd. */
 size_t frame_mixed_size(uint64_t n);

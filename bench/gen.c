@@ -14,6 +14,8 @@
 
 #define BURST_MAX 64
 #define PACKET_MAX 60000 /* of the 64 KiB that an IPv4 packet can have */
+#define TCP_BURST 4	 /* large ones; what the socket may hold is soon used up */
+#define TCP_BUFFER (8 << 20)
 #define NAP_US 100
 
 /* One burst under construction, and where the numbers stand. */
@@ -24,6 +26,7 @@ struct burst {
 	uint64_t start_ns;
 	uint64_t sent;
 	unsigned char *buf;
+	struct virtio_net_hdr tcp; /* in front of every large one */
 	struct mmsghdr msgs[BURST_MAX];
 	struct iovec iov[BURST_MAX];
 };
@@ -45,6 +48,8 @@ static unsigned burst_max(const struct gen *g, size_t size)
 {
 	size_t fit = PACKET_MAX / (size - FRAME_UDP_HEADERS);
 
+	if (size > FRAME_MAX)
+		return TCP_BURST;
 	return g->gso && fit < BURST_MAX ? (unsigned)fit : BURST_MAX;
 }
 
@@ -82,6 +87,27 @@ static int send_gso(struct burst *b, size_t size, unsigned cnt)
 	return sendmsg(b->fd, &msg, 0) < 0 ? -errno : (int)cnt;
 }
 
+/* Whole ones; a full socket takes none for a while. */
+static int send_tcp(struct burst *b, size_t size, unsigned cnt)
+{
+	struct virtio_net_hdr hdr;
+	struct iovec iov[2] = { { &hdr, sizeof(hdr) }, { b->buf, size } };
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
+	unsigned i = 0;
+
+	if (!b->sent)
+		frame_fill_tcp(b->buf, &b->tcp, size);
+	hdr = b->tcp;
+	while (i < cnt && sendmsg(b->fd, &msg, MSG_DONTWAIT) >= 0)
+		i++;
+	if (i)
+		return (int)i;
+	if (errno != EAGAIN && errno != ENOBUFS)
+		return -errno;
+	nap_us(NAP_US);
+	return 0;
+}
+
 static int send_plain(struct burst *b, size_t size, unsigned cnt)
 {
 	int n;
@@ -101,7 +127,9 @@ static int send_plain(struct burst *b, size_t size, unsigned cnt)
 static void burst_send(struct gen *g, struct burst *b, size_t size, unsigned cnt)
 {
 	uint64_t overrun = atomic_load_explicit(&g->overrun, memory_order_relaxed);
-	int n = g->gso ? send_gso(b, size, cnt) : send_plain(b, size, cnt);
+	int n = size > FRAME_MAX ? send_tcp(b, size, cnt)
+		: g->gso	 ? send_gso(b, size, cnt)
+				 : send_plain(b, size, cnt);
 
 	if (n == -EINVAL && g->gso && !b->sent) {
 		set_gso(g, b, 0); /* before Linux 6.2 */
@@ -130,7 +158,10 @@ static void *gen_main(void *arg)
 	if (!b || !(b->buf = malloc((size_t)BURST_MAX * FRAME_MAX)))
 		die("no memory");
 	b->fd = packet_open(g->tap, 0);
-	set_gso(g, b, !g->single);
+	set_gso(g, b, !g->single || g->size > FRAME_MAX);
+	if (g->size > FRAME_MAX &&
+	    setsockopt(b->fd, SOL_SOCKET, SO_SNDBUFFORCE, &(int) { TCP_BUFFER }, sizeof(int)))
+		die("cannot enlarge a packet socket");
 	b->base = gone(g);
 	b->window = g->meter->queue_len * 3 / 4;
 	b->start_ns = now_ns();

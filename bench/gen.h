@@ -29,7 +29,8 @@
 /**
  * struct gen - Set the first part; gen_start() zeroes nothing of it
  * @tap:      the interface's name; @meter: its counters
- * @size:     bytes a frame; 0: mixed
+ * @size:     bytes a frame; 0: mixed; more than FRAME_MAX: TCP that is still to be segmented, for
+ *            a reader that takes it whole
  * @limit:    stop after so many frames; 0: none
  * @pace_pps: frames a second; 0: as many as are taken
  * @single:   do not have the kernel cut large packets

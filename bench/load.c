@@ -7,10 +7,11 @@
 #include <string.h>
 
 #include "load.h"
+#include "spread.h"
 #include "util.h"
 
 static const char usage[] =
-	"usage: bench-load -t TAP -s SOCKET [-b SOCKET] [options] TEST[:ARG[:ARG]]...\n"
+	"usage: bench-load -t TAP [-s SOCKET [-b SOCKET]] [options] TEST[:ARG[:ARG]]...\n"
 	"\n"
 	"The tests run one after the other over one connection; each prints a line.\n"
 	"  up:SIZE[:BATCH]         socket to TAP, BATCH frames a write (default 1)\n"
@@ -19,9 +20,15 @@ static const char usage[] =
 	"  trickle-up:SIZE:PPS     a flood down, PPS frames a second up\n"
 	"  trickle-down:SIZE:PPS   a flood up, PPS frames a second down\n"
 	"  ping:SIZE[:PAUSE]       one frame up, one down, in turn; PAUSE us before each\n"
-	"  idle:SECS               nothing\n"
 	"  loss:FRAMES[:STALLS]    frames of mixed sizes both ways at once; the socket's reader\n"
 	"                          pauses STALLS times (default 5)\n"
+	"These need no socket; a vhost-user front end is the other side:\n"
+	"  watch:SIZE              only count what passes the TAP\n"
+	"  blast:SIZE              frames into the TAP\n"
+	"  echo:SIZE[:PAUSE]       a frame into the TAP, wait until it comes back\n"
+	"  idle:SECS               nothing\n"
+	"With -n, SOCKET and TAP have a number behind them, from 0 on:\n"
+	"  one:SIZE, spread:SIZE   frames into the first of the sockets, or into all in turn\n"
 	"\n"
 	"  -t TAP    the interface; exists and is up\n"
 	"  -s PATH   the back end's socket\n"
@@ -31,6 +38,7 @@ static const char usage[] =
 	"  -w SECS   warm-up before it (default 0.3)\n"
 	"  -m SECS   most that loss may take (default 300)\n"
 	"  -q MS     length of one pause in loss (default 300)\n"
+	"  -n LINKS  so many streams\n"
 	"  -S        put single frames into the TAP, as before Linux 6.2\n";
 
 static _Noreturn void usage_error(void)
@@ -106,17 +114,40 @@ static bool test_flow(const struct load *l, const struct test *t)
 	return true;
 }
 
+static unsigned test_pause(const struct test *t)
+{
+	return t->arg[1] ? (unsigned)number(t->arg[1], 0, 1e6) : 0;
+}
+
+/* Those that need no socket. */
+static bool test_tapside(const struct load *l, const struct test *t)
+{
+	if (test_is(t, "watch"))
+		watch_run(l, test_size(t));
+	else if (test_is(t, "blast"))
+		blast_run(l, test_size(t));
+	else if (test_is(t, "echo"))
+		echo_run(l, test_size(t), test_pause(t));
+	else if (test_is(t, "idle"))
+		idle_run(l, t->arg[0] ? number(t->arg[0], 0.1, 3600) : 2);
+	else
+		return false;
+	return true;
+}
+
 static void test_run(const struct load *l, const char *spec, const struct loss_plan *defaults)
 {
 	struct test t;
 
 	test_parse(&t, spec);
+	if (test_tapside(l, &t))
+		return;
+	if (!l->peer)
+		usage_error();
 	if (test_flow(l, &t))
 		return;
 	if (test_is(&t, "ping")) {
-		ping_run(l, test_size(&t), t.arg[1] ? (unsigned)number(t.arg[1], 0, 1e6) : 0);
-	} else if (test_is(&t, "idle")) {
-		idle_run(l, t.arg[0] ? number(t.arg[0], 0.1, 3600) : 2);
+		ping_run(l, test_size(&t), test_pause(&t));
 	} else if (test_is(&t, "loss")) {
 		struct loss_plan plan = *defaults;
 
@@ -130,6 +161,22 @@ static void test_run(const struct load *l, const char *spec, const struct loss_p
 	}
 }
 
+/* Many links: names have numbers, and the tests are their own. */
+static void run_spread(const struct load *l, const char *remote, unsigned links, char **specs)
+{
+	struct spread *s = spread_open(l, remote, links);
+
+	for (; *specs; specs++) {
+		struct test t;
+
+		test_parse(&t, *specs);
+		if (!test_is(&t, "one") && !test_is(&t, "spread"))
+			usage_error();
+		spread_run(s, t.name, test_is(&t, "one") ? 1 : links, test_size(&t));
+	}
+	spread_close(s);
+}
+
 int main(int argc, char **argv)
 {
 	struct loss_plan loss = {
@@ -137,9 +184,10 @@ int main(int argc, char **argv)
 	};
 	struct load l = { .secs = 1, .warm_secs = 0.3 };
 	const char *remote = NULL, *local = NULL;
+	unsigned links = 0;
 	int o;
 
-	while ((o = getopt(argc, argv, "t:s:b:p:d:w:m:q:S")) != -1) {
+	while ((o = getopt(argc, argv, "t:s:b:p:d:w:m:n:q:S")) != -1) {
 		switch (o) {
 		case 't':
 			l.tap = optarg;
@@ -162,6 +210,9 @@ int main(int argc, char **argv)
 		case 'm':
 			loss.max_secs = number(optarg, 0.1, 86400);
 			break;
+		case 'n':
+			links = (unsigned)number(optarg, 1, 4096);
+			break;
 		case 'q':
 			loss.stall_ms = (unsigned)number(optarg, 1, 60000);
 			break;
@@ -172,14 +223,21 @@ int main(int argc, char **argv)
 			usage_error();
 		}
 	}
-	if (!l.tap || !remote || optind == argc)
+	if (!l.tap || optind == argc || (!remote && (local || links)))
 		usage_error();
 	util_prefer_latency();
+	if (links) {
+		run_spread(&l, remote, links, argv + optind);
+		return 0;
+	}
 	tap_meter_open(&l.meter, l.tap);
-	l.peer = peer_open(remote, local);
-	ready_wait(&l);
+	if (remote) {
+		l.peer = peer_open(remote, local);
+		ready_wait(&l);
+	}
 	for (; optind < argc; optind++)
 		test_run(&l, argv[optind], &loss);
-	peer_close(l.peer);
+	if (l.peer)
+		peer_close(l.peer);
 	return 0;
 }

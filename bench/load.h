@@ -14,6 +14,7 @@
  * struct load - What the tests work on
  * @secs:   length of a test; @warm_secs: before it
  * @single: put single frames into the TAP
+ * @peer:   NULL: only tests on the TAP's side
  */
 struct load {
 	const char *tap;
@@ -54,6 +55,18 @@ void ping_run(const struct load *l, size_t size, unsigned pause_us);
 
 /** idle_run() - Nothing for @secs; what does the back end do meanwhile, and what does it occupy? */
 void idle_run(const struct load *l, double secs);
+
+/** times_print() - " NAME_p50=US NAME_p99=US". Sorts @ns. */
+void times_print(const char *name, uint32_t *ns, size_t cnt);
+
+/* With a vhost-user front end as the other side, that is not ours (tapside.c): */
+
+/** watch_run() - Count what comes out of the TAP and goes into it. */
+void watch_run(const struct load *l, size_t size);
+/** blast_run() - Frames into the TAP, as many as are taken. */
+void blast_run(const struct load *l, size_t size);
+/** echo_run() - One frame at a time into the TAP, until it has come back. */
+void echo_run(const struct load *l, size_t size, unsigned pause_us);
 
 /**
  * struct loss_plan - A number of frames each way, the socket's reader pausing now and then

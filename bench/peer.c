@@ -252,6 +252,17 @@ static unsigned batch_send(const struct sender *s, struct batch *b)
 	return n < 0 ? 0 : (unsigned)n;
 }
 
+void peer_send_batch(struct peer *p, size_t size, uint64_t seq, unsigned cnt)
+{
+	static unsigned char buf[SENDER_BATCH_MAX * (LENGTH_LEN + FRAME_MAX)];
+	static const atomic_bool never;
+	struct sender s = { .peer = p, .size = size };
+	struct batch b = { .buf = buf };
+
+	batch_fill(&s, &b, seq, cnt);
+	stream_send(p, buf, b.len, &never);
+}
+
 /* How many frames are due now? */
 static unsigned sender_due(const struct sender *s, uint64_t start_ns, uint64_t sent)
 {

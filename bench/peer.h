@@ -29,6 +29,9 @@ void peer_close(struct peer *p);
 /** peer_send() - Send frame number @seq, waiting for room for a while. Return: was it sent? */
 bool peer_send(struct peer *p, size_t size, uint64_t seq);
 
+/** peer_send_batch() - Stream: send @cnt frames, up to SENDER_BATCH_MAX, in one call; all of them. */
+void peer_send_batch(struct peer *p, size_t size, uint64_t seq, unsigned cnt);
+
 /**
  * peer_recv() - Take what has arrived
  * @flags: MSG_DONTWAIT or 0: wait a tenth of a second

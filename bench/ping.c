@@ -111,7 +111,7 @@ static int compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static void print_times(const char *name, uint32_t *ns, size_t cnt)
+void times_print(const char *name, uint32_t *ns, size_t cnt)
 {
 	if (!cnt)
 		return;
@@ -148,9 +148,9 @@ void ping_run(const struct load *l, size_t size, unsigned pause_us)
 	b = sample_take(&l->meter, &l->backend);
 	close(fd);
 	printf("test=ping size=%zu pause_us=%u cnt=%zu lost=%zu", size, pause_us, p.cnt, p.lost);
-	print_times("rtt", p.round, p.cnt);
-	print_times("up", p.up, p.cnt);
-	print_times("down", p.down, p.cnt);
+	times_print("rtt", p.round, p.cnt);
+	times_print("up", p.up, p.cnt);
+	times_print("down", p.down, p.cnt);
 	if (p.cnt)
 		printf(" us_per_frame=%.3f",
 		       (b.backend_cpu - a.backend_cpu) * 1e6 / (2 * (double)p.cnt));

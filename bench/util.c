@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What every part of the load generator needs: time, waiting, giving up. */
+/* What every program of the benchmark needs: time, waiting, giving up. */
 #include "util.h"
 
 #include <arpa/inet.h>
@@ -21,7 +21,7 @@ void die(const char *fmt, ...)
 	int code = errno;
 	va_list ap;
 
-	fputs("bench-load: ", stderr);
+	fprintf(stderr, "bench-%s: ", program_invocation_short_name);
 	va_start(ap, fmt);
 	vfprintf(stderr, fmt, ap);
 	va_end(ap);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What every part of the load generator needs: time, waiting, giving up. */
+/* What every program of the benchmark needs: time, waiting, giving up. */
 #ifndef BENCH_UTIL_H
 #define BENCH_UTIL_H
 
