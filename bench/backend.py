@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""The back ends that can be measured: how each is started, found ready, and stopped."""
+"""The back ends that can be measured: what each is called, and how it is told what to do."""
 import os
 import re
 import shlex
 import shutil
 import subprocess
-import time
 
-START_SECS = 10
-STOP_SECS = 5
 TAP = "tap0"
 NAMED = re.compile(r"([A-Za-z][A-Za-z0-9_.+-]*)=(.+)", re.S)
+DEFAULT = ("raw", "raw-uring", "qemu", "vde", "bare", "dpdk", "vmtap", "vmtap-poll")
+POLL_US = 50
 
 QEMU_HUB = [
     "-machine", "none", "-nodefaults", "-display", "none", "-monitor", "none", "-serial", "none",
@@ -22,7 +21,14 @@ QEMU_SOCKET = {
 VMTAP_TAP = "tap,ifname={tap},script=no,downscript=no"
 VMTAP_SOCKET = {
     "stream": "stream,server=on,path={sock}",
-    "dgram": "dgram,local.type=unix,local.path={sock},remote.type=unix,remote.path={peer}"}
+    "dgram": "dgram,local.type=unix,local.path={sock},remote.type=unix,remote.path={peer}",
+    "vhost-user": "vhost-user,server=on,path={sock}"}
+# Without hugepages; both of its threads where the back end is to be.
+DPDK = ["dpdk-testpmd", "--no-pci", "--no-huge", "-m", "256", "--file-prefix", "be",
+        "--lcores", "0@{core},1@{core}", "--main-lcore", "0", "--no-telemetry",
+        "--vdev", "net_vhost0,iface={sock},queues=1", "--vdev", "net_tap0,iface={tap}",
+        "--", "--nb-cores=1", "--no-mlockall", "--auto-start", "--total-num-mbufs=8192",
+        "--stats-period", "1000"]
 
 
 class BackendError(Exception):
@@ -39,183 +45,132 @@ def run(argv):
     return (out.decode(errors="replace").splitlines() or [""])[0].strip()
 
 
+def package(name):
+    return run(["dpkg-query", "-W", name]) if shutil.which("dpkg-query") else ""
+
+
 class Kind:
     """A back end as the user named it: what it can do and how it is called.
 
-    reference: something to compare with; required figures are not asked of it.
+    commands:  mode -> list of words with {tap}, {sock}, {peer}, {core}
+    reference: something to compare with; required figures are not asked of it
+    own_tap:   it makes the TAP itself
+    polls:     it looks for work for a while before it sleeps
     """
 
-    def __init__(self, name, modes, command, version, reference=False):
+    def __init__(self, name, commands, version="", reference=False, own_tap=False, polls=False):
         self.name = name
-        self.modes = modes
-        self.command = command  # mode -> list of words with {tap}, {sock}, {peer}
+        self.commands = commands
         self.version = version
         self.reference = reference
+        self.own_tap = own_tap
+        self.polls = polls
+
+    @property
+    def modes(self):
+        return list(self.commands)
 
 
 def need(program):
     if not shutil.which(program):
-        raise BackendError(f"{program} is not installed")
+        raise BackendError(f"{program} is not installed; scripts/deps.sh bench")
     return program
 
 
-def _qemu():
+def _qemu(_build):
     qemu = need(os.environ.get("QEMU", "qemu-system-x86_64"))
     commands = {m: [qemu, *QEMU_HUB, "-netdev", s] for m, s in QEMU_SOCKET.items()}
-    return Kind("qemu", list(commands), commands, run([qemu, "--version"]), reference=True)
+    return Kind("qemu", {**commands, "in-qemu": [qemu]}, run([qemu, "--version"]), reference=True)
 
 
-def _vde():
+def _vde(_build):
     need("vde_plug")
     # Its point-to-point plug expects the other end at the same path with a "+".
-    return Kind("vde", ["dgram"], {"dgram": ["vde_plug", "ptp://{sock}", "tap://{tap}"]},
-                run(["dpkg-query", "-W", "vdeplug"]) if shutil.which("dpkg-query") else "",
+    return Kind("vde", {"dgram": ["vde_plug", "ptp://{sock}", "tap://{tap}"]}, package("vdeplug"),
                 reference=True)
 
 
-def _vmtap(path):
+def _dpdk(_build):
+    need(DPDK[0])
+    return Kind("dpdk", {"vhost-user": DPDK}, package("dpdk"), reference=True, own_tap=True)
+
+
+def _ours(program, *options):
+    """A program of the benchmark's own."""
+    def make(build):
+        path = os.path.join(build, "bench", program)
+        if not os.access(path, os.X_OK):
+            raise BackendError(f"{path} is not built")
+        mode = {"limit": "raw", "bare": "stream"}[program]
+        words = [path, "{tap}", "{sock}"] if program == "bare" else [path]
+        return Kind("", {mode: [*words, *options]}, reference=True)
+    return make
+
+
+def _vmtap(path, options=(), polls=False):
     if not os.access(path, os.X_OK):
         raise BackendError(f"{path} is not built")
-    commands = {m: [path, "connect", VMTAP_TAP, s] for m, s in VMTAP_SOCKET.items()}
-    return Kind("vmtap", list(commands), commands, run([path, "--version"]))
+    commands = {m: [path, *options, "connect", VMTAP_TAP, s] for m, s in VMTAP_SOCKET.items()}
+    return Kind("vmtap", commands, run([path, "--version"]), polls=polls)
 
 
-def find(word, vmtap):
-    """A Kind from what the user wrote: qemu, vde, vmtap, PATH-OF-A-VMTAP, each also as NAME=…,
-    or NAME=COMMAND with {tap} and {sock}, and {peer} when it speaks datagrams."""
+def _vmtap_poll(build):
+    path = os.path.join(build, "vmtap")
+    done = subprocess.run([path, "--help"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, check=False)
+    if b"--poll-us" not in done.stdout:
+        raise BackendError("this vmtap has no --poll-us")
+    kind = _vmtap(path, ["--poll-us", str(POLL_US)], polls=True)
+    # What it is for is latency through vhost-user; the rest is measured without.
+    kind.commands = {"vhost-user": kind.commands["vhost-user"]}
+    return kind
+
+
+WORDS = {
+    "raw": _ours("limit"), "raw-uring": _ours("limit", "-u"),
+    "qemu": _qemu, "vde": _vde, "dpdk": _dpdk,
+    "bare": _ours("bare"), "bare-uring": _ours("bare", "uring"),
+    "vmtap": lambda build: _vmtap(os.path.join(build, "vmtap")), "vmtap-poll": _vmtap_poll}
+
+
+def _command(name, text):
+    mode = "dgram" if "{peer}" in text else "vhost-user" if "vhost" in text else "stream"
+    return Kind(name, {mode: shlex.split(text)})
+
+
+def find(word, build):
+    """A Kind from what the user wrote (options.py says what that may be)."""
     named = NAMED.fullmatch(word)
     name, what = named.groups() if named else (None, word)
     if "{sock}" in what and name:
-        mode = "dgram" if "{peer}" in what else "stream"
-        return Kind(name, [mode], {mode: shlex.split(what)}, "")
-    if what == "qemu":
-        kind = _qemu()
-    elif what == "vde":
-        kind = _vde()
-    elif what == "vmtap":
-        kind = _vmtap(vmtap)
-    elif "/" in what:
-        kind = _vmtap(os.path.abspath(what))
+        return _command(name, what)
+    program, *options = shlex.split(what) or [""]
+    if what in WORDS:
+        kind = WORDS[what](build)
+        kind.name = what
+    elif program == "vmtap" or "/" in program:
+        path = os.path.join(build, "vmtap") if program == "vmtap" else os.path.abspath(program)
+        kind = _vmtap(path, options, polls="--poll-us" in what)
     else:
-        raise BackendError(f"{word}: neither qemu, vde, vmtap, a path, nor NAME=COMMAND with "
+        raise BackendError(f"{word}: neither {', '.join(WORDS)}, a path, nor NAME=COMMAND with "
                            "{tap} and {sock} in it")
     kind.name = name or kind.name
     return kind
 
 
-def tap_create():
-    """A persistent TAP that any back end can attach to."""
-    for args in (["tuntap", "add", "dev", TAP, "mode", "tap", "vnet_hdr"],
-                 ["link", "set", TAP, "up"]):
-        done = subprocess.run(["ip", *args], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.PIPE, check=False)
-        if done.returncode:
-            raise BackendError(f"ip {' '.join(args)}: {done.stderr.decode().strip()}")
-
-
-def tap_delete():
-    subprocess.run(["ip", "link", "del", TAP], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                   check=False)
-
-
-def tree(pid):
-    """The process and all below it."""
-    pids = [pid]
-    try:
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as f:
-                for child in f.read().split():
-                    pids += tree(int(child))
-    except OSError:
-        pass
-    return pids
-
-
-class Backend:
-    """A back end that runs between TAP and sock, from `with` to its end."""
-
-    def __init__(self, kind, mode, tmp, core):
-        self.kind, self.mode, self.core = kind, mode, core
-        self.sock = os.path.join(tmp, "sock")
-        # vde_plug chooses this name itself; the others are told it.
-        self.peer = self.sock + "+" if mode == "dgram" else None
-        self.log = os.path.join(tmp, "backend.log")
-        self.process = None
-
-    def argv(self):
-        words = {"tap": TAP, "sock": self.sock, "peer": self.peer or ""}
-        argv = []
-        for word in self.kind.command[self.mode]:
-            for key, value in words.items():
-                word = word.replace("{" + key + "}", value)
-            argv.append(word)
-        return argv
-
-    def __enter__(self):
-        for path in (self.sock, self.sock + "+"):
-            if os.path.lexists(path):
-                os.unlink(path)
-        tap_create()
+def find_all(words, build):
+    """The back ends to measure, and remarks about those that are not there."""
+    kinds, remarks = [], []
+    for word in words or DEFAULT:
         try:
-            self._start()
-        except BaseException:
-            self._end()
-            raise
-        return self
-
-    def _start(self):
-        def pin():
-            if self.core is not None:
-                os.sched_setaffinity(0, {self.core})
-
-        with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(self.argv(), stdin=subprocess.DEVNULL, stdout=log,
-                                            stderr=log, preexec_fn=pin)
-        end = time.monotonic() + START_SECS
-        while not os.path.exists(self.sock):
-            if self.process.poll() is not None:
-                raise BackendError(f"{self.kind.name} ended at once{self.said()}")
-            if time.monotonic() > end:
-                raise BackendError(f"{self.kind.name} made no socket{self.said()}")
-            time.sleep(0.01)
-
-    def pids(self):
-        return tree(self.process.pid)
-
-    def died(self, secs):
-        """Has it ended by itself? Gives it so long to finish ending."""
-        try:
-            self.process.wait(secs)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
-
-    def said(self):
-        """The end of what it wrote, for error messages."""
-        try:
-            with open(self.log, encoding="utf-8", errors="replace") as f:
-                lines = f.read().splitlines()[-8:]
-        except OSError:
-            lines = []
-        return "".join(f"\n    {line}" for line in lines)
-
-    def _end(self):
-        try:
-            if self.process and self.process.poll() is None:
-                self.process.terminate()
-                try:
-                    self.process.wait(STOP_SECS)
-                except subprocess.TimeoutExpired:
-                    self.process.kill()
-                    self.process.wait()
-                    raise BackendError(f"{self.kind.name} did not end on SIGTERM within "
-                                       f"{STOP_SECS} s{self.said()}") from None
-        finally:
-            tap_delete()
-
-    def __exit__(self, kind, error, trace):
-        died = self.died(0)
-        self._end()
-        if died and error is None:
-            raise BackendError(f"{self.kind.name} ended by itself ({self.process.returncode})"
-                               f"{self.said()}")
+            kinds.append(find(word, build))
+        except BackendError as e:
+            if words:
+                raise
+            remarks.append(f"{word} left out: {e}")
+    names = [k.name for k in kinds]
+    if len(set(names)) != len(names):
+        raise BackendError("two back ends have the same name; use NAME=...")
+    if not kinds:
+        raise BackendError("no back end to measure: " + "; ".join(remarks))
+    return kinds, remarks

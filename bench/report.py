@@ -24,14 +24,25 @@ METRICS = {
     "down_lost": ("lost down", 1),
     "down_late": ("late down", 1),
     "stall_up": ("up in a pause", 1),
+    "gbps": ("Gbit/s", 1),
+    "mbps": ("Mbit/s", 1),
+    "cpu_per_gbit": ("CPU s/Gbit", 1),
+    "kib_per_link": ("KiB a link", 1),
+    "add_us": ("us to add one", 1),
+    "last_us": ("us for the last", 1),
+    "growth": ("CPU to that of 1", 1),
 }
-RATES = ("pps", "up_pps", "down_pps")
+RATES = ("pps", "up_pps", "down_pps", "gbps", "mbps")
 COUNTS = ("up_sent", "up_lost", "up_late", "down_sent", "tap_dropped", "down_lost", "down_late")
 
 
 @dataclass(frozen=True)
 class Requirement:
-    """A figure that is asked for: of a ratio to `to`, or (to None) of the median itself."""
+    """A figure that is asked for: of a ratio to `to`, or (to None) of the median itself.
+
+    plus:  not of the ratio, but of how much more it is
+    polls: of those that do, or do not, poll for a while; None: of all
+    """
     bench: str
     mode: str  # '' any
     test: str
@@ -39,8 +50,12 @@ class Requirement:
     sign: str  # '>=', '<=', '<'
     limit: float
     to: str | None = None
+    plus: bool = False
+    polls: bool | None = None
 
     def text(self):
+        if self.plus:
+            return f"{self.sign} {self.to} + {self.limit:g}"
         return f"{self.sign} {self.limit:g}" + (f" x {self.to}" if self.to else "")
 
     def met(self, value):
@@ -79,8 +94,15 @@ class Results:
         """(bench, mode, test, metric) in order of appearance."""
         return list(dict.fromkeys((s.bench, s.mode, s.test, s.metric) for s in self.samples))
 
-    def peers(self):
-        return list(dict.fromkeys(s.peer for s in self.samples))
+    def peers(self, key=None):
+        """In order of appearance; of one key, a bench and mode, or all."""
+        return list(dict.fromkeys(
+            s.peer for s in self.samples
+            if key in (None, (s.bench, s.mode), (s.bench, s.mode, s.test, s.metric))))
+
+    def first(self, key):
+        """The back end that others are compared with."""
+        return self.peers(key)[0]
 
     def values(self, key, peer):
         """rep -> value"""
@@ -111,23 +133,31 @@ class Verdict:
 
 
 def judge(results, requirements, candidates):
-    """Every requirement of every candidate that was measured for it."""
+    """Every requirement of every candidate (name -> does it poll?) that was measured for it."""
     requirements, verdicts = list(requirements), []
     for bench, mode, test, metric in results.keys():
         for r in requirements:
             if (r.bench, r.test, r.metric) != (bench, test, metric) or r.mode not in ("", mode):
                 continue
             key = (bench, mode, test, metric)
-            for peer in candidates:
-                if not results.values(key, peer):
+            for peer, polls in candidates.items():
+                if not results.values(key, peer) or r.polls not in (None, polls):
                     continue
-                if r.to:
-                    ratio = results.ratio(key, peer, r.to)
-                    value = ratio[0] if ratio else None
-                else:
-                    value = results.median(key, peer)
+                value = _compared(results, key, peer, r)
                 verdicts.append(Verdict(r, peer, mode, value, r.met(value)))
     return verdicts
+
+
+def _compared(results, key, peer, requirement):
+    """The value that the requirement is about; None: there is nothing to compare with."""
+    ours = results.median(key, peer)
+    if not requirement.to:
+        return ours
+    if requirement.plus:
+        theirs = results.median(key, requirement.to)
+        return None if theirs is None else ours - theirs
+    ratio = results.ratio(key, peer, requirement.to)
+    return ratio[0] if ratio else None
 
 
 def number(x):
@@ -142,21 +172,21 @@ def _verdict_text(verdicts, key, peer):
         r = v.requirement
         if (r.bench, v.mode, r.test, r.metric) == key and v.peer == peer:
             state = "met" if v.met else "not compared" if v.value is None else "MISSED"
+            if v.value is not None and r.to:
+                state += f" ({number(v.value)})"
             texts.append(f"{r.text()}  {state}")
     return "; ".join(texts)
 
 
-LINE = "  {:<19} {:<15} {:<9} {:>9}{:1} {:<20} {:>2}  {:<21} {}"
+LINE = "  {:<19} {:<15} {:<12} {:>9}{:1} {:<20} {:>2}  {:<21} {}"
 
 
-def _rows(results, key, first, verdicts, limited):
+def _rows(results, key, verdicts, limited):
     test, metric = key[2:]
     heading, divisor = METRICS[metric]
-    rows = []
-    for peer in results.peers():
+    rows, first = [], results.first(key)
+    for peer in results.peers(key):
         values = list(results.values(key, peer).values())
-        if not values:
-            continue
         median = number(statistics.median(values) / divisor)
         spread = f"[{number(min(values) / divisor)} .. {number(max(values) / divisor)}]"
         compared = peer != first and metric not in COUNTS
@@ -169,19 +199,20 @@ def _rows(results, key, first, verdicts, limited):
     return rows
 
 
-def table(results, first, verdicts, limited):
+def table(results, verdicts, limited):
     """limited: ((bench, mode, test), peer) where the load was the limit."""
     lines, section = [], None
-    to_first = f"to {first} (by rep.)" if len(results.peers()) > 1 else ""
     for key in results.keys():
         if key[3] not in METRICS:
             continue
         if key[:2] != section:
             section = key[:2]
+            peers = results.peers(section)
+            to_first = f"to {peers[0]} (by rep.)" if len(peers) > 1 else ""
             lines += ["", f"{section[0]}, {section[1]}",
                       LINE.format("test", "metric", "back end", "median", "", "[least .. most]",
                                   "n", to_first, "required")]
-        lines += _rows(results, key, first, verdicts, limited)
+        lines += _rows(results, key, verdicts, limited)
     if any("* [" in line for line in lines):
         lines += ["", "* the load itself was the limit (a full core): compare us CPU/frame"]
     if results.notes:

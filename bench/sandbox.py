@@ -18,6 +18,7 @@ MS_PRIVATE = 0x40000
 PR_SET_PDEATHSIG = 1
 
 TMP = "/dev/shm"
+RUN = "/run"  # DPDK leaves files there
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -57,6 +58,7 @@ def _furnish():
     _mount("proc", "/proc")
     _mount("sysfs", "/sys")
     _mount("tmpfs", TMP)
+    _mount("tmpfs", RUN)
     for scope in ("all", "default"):
         try:  # no router solicitations between our frames
             sysctl(f"net/ipv6/conf/{scope}/disable_ipv6", 1)
