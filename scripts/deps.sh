@@ -16,7 +16,7 @@ usage() {
 		  test    run every test suite
 		  demo    run make demo with a real guest
 		  net     namespaces and ping: make demo GUEST=responder
-		  bench   run the benchmarks
+		  bench   run the benchmarks, with all that they compare with
 
 		  --list   print the packages of the groups, install nothing
 		  --check  print the missing ones, install nothing; exit status 3 if there are any
@@ -26,7 +26,7 @@ usage() {
 	EOF
 }
 
-# What a real guest needs; tests and the demo share it. The guest's kernel and busybox
+# What a real guest needs; tests, the demo and the benchmarks share it. The guest's kernel and busybox
 # are fetched by guest-image.sh and never installed.
 guest="qemu-system-x86 iproute2 iputils-ping iperf3 ethtool cpio python3-minimal"
 
@@ -39,7 +39,7 @@ packages() {
 		libvirt-daemon-driver-qemu ;;
 	demo) echo "$guest" ;;
 	net) echo iproute2 iputils-ping ;;
-	bench) echo qemu-system-x86 iproute2 iputils-ping iperf3 python3-minimal ;;
+	bench) echo "$guest" dpdk-dev vdeplug ;;
 	*) return 1 ;;
 	esac
 }

@@ -26,6 +26,7 @@ usage() {
 		  guest   a Linux guest in QEMU
 		  asan    unit and net under AddressSanitizer and UndefinedBehaviorSanitizer
 		  tsan    what runs in several threads, and all that has several queues, under ThreadSanitizer
+		  bench   every benchmark, too briefly to measure anything: does it still run?
 		  fuzz    every fuzzer for FUZZ_SECONDS (default 10; 60 what a guest can reach)
 		  matrix  guests in every combination of virtio-net features: hours, and not a part of
 		          all; MATRIX_EVERY=N takes one combination in N
@@ -154,6 +155,10 @@ run() {
 	asan) asan ;;
 	matrix) matrix ;;
 	tsan) tsan ;;
+	bench)
+		scripts/deps.sh bench
+		suite bench/test_smoke.py "benchmarks, briefly"
+		;;
 	fuzz) fuzz ;;
 	esac
 }
@@ -162,8 +167,8 @@ suites=()
 for arg; do
 	case $arg in
 	-h | --help) usage && exit 0 ;;
-	all) suites+=(lint unit net guest asan tsan fuzz) ;;
-	lint | unit | net | guest | asan | tsan | fuzz | matrix) suites+=("$arg") ;;
+	all) suites+=(lint unit net guest bench asan tsan fuzz) ;;
+	lint | unit | net | guest | bench | asan | tsan | fuzz | matrix) suites+=("$arg") ;;
 	*)
 		usage >&2
 		exit 2
