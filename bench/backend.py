@@ -8,7 +8,7 @@ import subprocess
 
 TAP = "tap0"
 NAMED = re.compile(r"([A-Za-z][A-Za-z0-9_.+-]*)=(.+)", re.S)
-DEFAULT = ("raw", "raw-uring", "qemu", "vde", "bare", "dpdk", "vmtap", "vmtap-poll")
+DEFAULT = ("raw", "raw-uring", "raw-cold", "qemu", "vde", "bare", "dpdk", "vmtap", "vmtap-poll")
 POLL_US = 50
 
 QEMU_HUB = [
@@ -92,7 +92,7 @@ def _vde(_build):
 
 def _dpdk(_build):
     need(DPDK[0])
-    return Kind("dpdk", {"vhost-user": DPDK}, package("dpdk"), reference=True, own_tap=True)
+    return Kind("dpdk", {"vhost-user": DPDK}, package("dpdk-dev"), reference=True, own_tap=True)
 
 
 def _ours(program, *options):
@@ -128,6 +128,7 @@ def _vmtap_poll(build):
 
 WORDS = {
     "raw": _ours("limit"), "raw-uring": _ours("limit", "-u"),
+    "raw-cold": _ours("limit", "-u", "-m"),
     "qemu": _qemu, "vde": _vde, "dpdk": _dpdk,
     "bare": _ours("bare"), "bare-uring": _ours("bare", "uring"),
     "vmtap": lambda build: _vmtap(os.path.join(build, "vmtap")), "vmtap-poll": _vmtap_poll}

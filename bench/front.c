@@ -40,6 +40,7 @@ struct front {
 	struct processes backend;
 	double secs, warm_secs;
 	struct lane *lanes[LANES_MAX];
+	uint64_t idle_ns; /* spent on looking at rings that had nothing for us */
 };
 
 /* What a test moves: over the first @lanes, up and down. */
@@ -51,13 +52,14 @@ struct job {
 };
 
 struct count {
-	uint64_t up, down, dropped;
+	uint64_t up, down, dropped, idle_ns;
 	struct sample at;
 };
 
 static struct count take(const struct front *f, const struct job *j)
 {
-	struct count c = { .at = sample_take(&f->lanes[0]->meter, &f->backend) };
+	struct count c = { .at = sample_take(&f->lanes[0]->meter, &f->backend),
+			   .idle_ns = f->idle_ns };
 
 	for (unsigned i = 0; i < j->lanes; i++) {
 		c.up += meter_read(f->lanes[i]->meter.rx_packets);
@@ -83,12 +85,19 @@ static bool turn(struct front *f, const struct job *j)
 
 static void turns(struct front *f, const struct job *j, double secs)
 {
-	uint64_t end = deadline_ns(secs);
+	uint64_t end = deadline_ns(secs), now = now_ns(), before;
 
-	/* The generator is on our core: it gets it when there is nothing for us. */
-	while (now_ns() < end)
-		if (!turn(f, j) && j->down)
+	while (now < end) {
+		bool any = turn(f, j);
+
+		/* The generator is on our core: it gets it when there is nothing for us. */
+		if (!any && j->down)
 			nap_us(50);
+		before = now;
+		now = now_ns();
+		if (!any && !j->down)
+			f->idle_ns += now - before;
+	}
 }
 
 /* Until all has arrived that was sent, or nothing more comes. */
@@ -128,13 +137,14 @@ static void print(const struct job *j, const struct count *a, const struct count
 	double secs = (double)(b->at.ns - a->at.ns) / NSEC_PER_SEC;
 	double up = (double)(b->up - a->up), down = (double)(b->down - a->down);
 	double cpu = b->at.backend_cpu - a->at.backend_cpu;
+	double idle = (double)(b->idle_ns - a->idle_ns) / NSEC_PER_SEC;
 
 	printf("test=%s size=%u pps=%.0f gbps=%.4f up_pps=%.0f down_pps=%.0f", j->name, j->size,
 	       (up + down) / secs, (up + down) * j->size * 8e-9 / secs, up / secs, down / secs);
 	if (up + down > 0)
 		printf(" us_per_frame=%.3f", cpu * 1e6 / (up + down));
 	printf(" cpu=%.3f load_cpu=%.3f stolen=%.3f", cpu / secs,
-	       (b->at.load_cpu - a->at.load_cpu) / secs,
+	       (b->at.load_cpu - a->at.load_cpu - idle) / secs,
 	       (b->at.stolen_cpu - a->at.stolen_cpu) / secs);
 }
 

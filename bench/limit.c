@@ -30,7 +30,9 @@
 
 #define BATCH_MAX 256
 #define HDR_LEN 12
-#define BUF_LEN (HDR_LEN + 65536)
+#define MEMORY (16u << 20)
+#define STRIDE 2048u
+#define COLD_MAX 1024u
 #define READ_TURN 256
 
 static const char usage[] =
@@ -39,13 +41,14 @@ static const char usage[] =
 	"  write:SIZE    frames into the TAP; more than 1514 bytes: TCP still to be segmented\n"
 	"  read:SIZE     frames out of the TAP\n"
 	"\n"
+	"  -m        not one buffer again and again, but many, as a guest's are: they are in no cache\n"
 	"  -u        by io_uring, -b BATCH (default 64) at once\n"
 	"  -d SECS   length of a test (default 1)\n"
 	"  -w SECS   warm-up before it (default 0.1)\n"
 	"  -c CPU    for the thread that is measured; -C CPU: for the generator\n";
 
 static const char *tap;
-static bool uring;
+static bool uring, cold;
 static unsigned batch = 64;
 static double secs = 1, warm_secs = 0.1;
 static int cpu = -1, gen_cpu = -1;
@@ -53,8 +56,9 @@ static int cpu = -1, gen_cpu = -1;
 struct limit {
 	int fd;
 	size_t size;
-	unsigned char *frame; /* header and frame, to be written */
-	unsigned char *bufs;  /* BATCH_MAX of BUF_LEN, to be read into */
+	unsigned char *memory; /* MEMORY bytes: @buf_cnt buffers of @stride, the next is @at */
+	size_t stride;
+	unsigned buf_cnt, at;
 	struct io_uring ring;
 };
 
@@ -89,12 +93,21 @@ static void pin(int to)
 		die("cannot pin to core %d", to);
 }
 
+static unsigned char *next_buf(struct limit *l)
+{
+	unsigned i = l->at++;
+
+	if (l->at == l->buf_cnt)
+		l->at = 0;
+	return l->memory + i * l->stride;
+}
+
 /* Each turn returns how many frames it moved. */
 
 static unsigned write_plain(struct limit *l)
 {
 	for (unsigned i = 0; i < batch; i++)
-		if (write(l->fd, l->frame, HDR_LEN + l->size) < 0)
+		if (write(l->fd, next_buf(l), HDR_LEN + l->size) < 0)
 			die("cannot write to the TAP");
 	return batch;
 }
@@ -110,7 +123,7 @@ static unsigned read_plain(struct limit *l)
 {
 	unsigned n = 0;
 
-	while (n < READ_TURN && read(l->fd, l->bufs, BUF_LEN) >= 0)
+	while (n < READ_TURN && read(l->fd, next_buf(l), l->stride) >= 0)
 		n++;
 	if (n < READ_TURN)
 		wait_readable(l);
@@ -152,7 +165,7 @@ static unsigned write_uring(struct limit *l)
 	for (unsigned i = 0; i < batch; i++) {
 		struct io_uring_sqe *sqe = next_sqe(l);
 
-		io_uring_prep_write(sqe, 0, l->frame, (unsigned)(HDR_LEN + l->size), 0);
+		io_uring_prep_write(sqe, 0, next_buf(l), (unsigned)(HDR_LEN + l->size), 0);
 		sqe->flags |= IOSQE_FIXED_FILE;
 	}
 	return complete(l);
@@ -165,7 +178,7 @@ static unsigned read_uring(struct limit *l)
 	for (unsigned i = 0; i < batch; i++) {
 		struct io_uring_sqe *sqe = next_sqe(l);
 
-		io_uring_prep_read(sqe, 0, l->bufs + (size_t)i * BUF_LEN, BUF_LEN, 0);
+		io_uring_prep_read(sqe, 0, next_buf(l), (unsigned)l->stride, 0);
 		sqe->flags |= IOSQE_FIXED_FILE;
 	}
 	n = complete(l);
@@ -216,14 +229,24 @@ static void print(const char *test, const struct limit *l, struct mark a, uint64
 	fflush(stdout);
 }
 
-static void frame_make(struct limit *l)
+static void frame_make(const struct limit *l, unsigned char *buf)
 {
-	memset(l->frame, 0, HDR_LEN);
+	memset(buf, 0, HDR_LEN);
 	if (l->size > FRAME_MAX)
-		frame_fill_tcp(l->frame + HDR_LEN, (struct virtio_net_hdr *)(void *)l->frame,
-			       l->size);
+		frame_fill_tcp(buf + HDR_LEN, (struct virtio_net_hdr *)(void *)buf, l->size);
 	else
-		frame_fill(l->frame + HDR_LEN, l->size);
+		frame_fill(buf + HDR_LEN, l->size);
+}
+
+static void bufs_make(struct limit *l, bool reads)
+{
+	l->stride = (HDR_LEN + l->size + STRIDE - 1) / STRIDE * STRIDE;
+	l->buf_cnt = cold ? (unsigned)(MEMORY / l->stride) : reads && uring ? batch : 1;
+	if (l->buf_cnt > COLD_MAX)
+		l->buf_cnt = COLD_MAX;
+	for (l->at = 0; l->at < l->buf_cnt; l->at++)
+		frame_make(l, l->memory + l->at * l->stride);
+	l->at = 0;
 }
 
 static void run(struct limit *l, const struct tap_meter *meter, const char *test)
@@ -235,7 +258,7 @@ static void run(struct limit *l, const struct tap_meter *meter, const char *test
 	struct mark a;
 	uint64_t frames;
 
-	frame_make(l);
+	bufs_make(l, reads);
 	if (reads) {
 		pin(gen_cpu);
 		gen_start(&g);
@@ -247,7 +270,7 @@ static void run(struct limit *l, const struct tap_meter *meter, const char *test
 	print(test, l, a, frames, reads);
 	if (reads)
 		gen_stop(&g);
-	while (read(l->fd, l->bufs, BUF_LEN) >= 0)
+	while (read(l->fd, l->memory, MEMORY) >= 0)
 		; /* what is left is not the next test's */
 }
 
@@ -276,10 +299,13 @@ int main(int argc, char **argv)
 	struct limit l = { 0 };
 	int o;
 
-	while ((o = getopt(argc, argv, "t:ub:d:w:c:C:")) != -1) {
+	while ((o = getopt(argc, argv, "t:umb:d:w:c:C:")) != -1) {
 		switch (o) {
 		case 't':
 			tap = optarg;
+			break;
+		case 'm':
+			cold = true;
 			break;
 		case 'u':
 			uring = true;
@@ -311,9 +337,8 @@ int main(int argc, char **argv)
 	util_prefer_latency();
 	tap_meter_open(&meter, tap);
 	l.fd = tap_attach(tap, true);
-	l.frame = malloc(BUF_LEN);
-	l.bufs = malloc((size_t)BATCH_MAX * BUF_LEN);
-	if (!l.frame || !l.bufs)
+	l.memory = malloc(MEMORY);
+	if (!l.memory)
 		die("no memory");
 	if (uring)
 		ring_open(&l);

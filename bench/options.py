@@ -12,7 +12,8 @@ loss (is anything lost that the kernel had not dropped?), vhost (vhost-user, DPD
 end), bulk (vhost-user, frames of 64 bytes to 64 KiB with segmentation left to the receiver), guest
 (a Linux guest in QEMU), growth (1 to 256 links in one process).
 
-peers: raw and raw-uring (no back end: the limit of one thread), qemu, vde, bare and bare-uring
+peers: raw, raw-uring and raw-cold (no back end: the limit of one thread, with a system call a frame,
+with io_uring, and with io_uring and memory that is in no cache), qemu, vde, bare and bare-uring
 (the least relay there can be), dpdk, vmtap, vmtap-poll (with busy polling), the path of another
 vmtap; each also as NAME=..., and a vmtap with options, as in "NAME=vmtap --engine plain"; or
 NAME=COMMAND with {tap} and {sock} in it, for a back end that listens on {sock} with QEMU's stream

@@ -42,8 +42,8 @@ class LimitPlan(Plan):
     """No back end: one thread at the TAP."""
 
     def measure(self, env):
-        secs = max(0.05, self.test_secs / 2)  # it holds still sooner than a back end does
-        argv = [*self.kind.commands["raw"], "-t", TAP, "-d", str(secs), "-w", str(LIMIT_WARM_SECS)]
+        argv = [*self.kind.commands["raw"], "-t", TAP, "-d", str(self.test_secs),
+                "-w", str(LIMIT_WARM_SECS)]
         if env.load_core is not None:
             argv += ["-c", str(env.backend_core), "-C", str(env.load_core)]
         with Tap():

@@ -75,7 +75,7 @@ def test_limit(run):
               f"read:{benches.GSO_SIZE}", reps=2)
     out.check("limit")
     assert {len(m["values"]) for m in out.data["medians"]} == {2}
-    assert out.peers() == {"raw", "raw-uring"}
+    assert out.peers() == {"raw", "raw-uring", "raw-cold"}
 
 
 def test_relay(run):
@@ -102,7 +102,7 @@ def test_bulk(run):
     out = run("bulk", "--tests", *(f"{way}:{size}" for size in sizes
                                    for way in ("guest-tap", "tap-guest")))
     out.check("bulk")
-    assert out.peers() == {"raw", "raw-uring", "vmtap"}
+    assert out.peers() == {"raw", "raw-uring", "raw-cold", "vmtap"}
     # Nothing may be lost or damaged, however short it was.
     assert not [n for n in out.data["noticed"] if "lost" in n or "damaged" in n]
 
