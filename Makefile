@@ -29,8 +29,8 @@ test-matrix: ## guests in every combination of virtio-net features, for hours (M
 demo: ## install what is missing, build, show a guest on a TAP (GUEST=responder: without QEMU)
 	@scripts/demo.sh
 
-bench: ## measure against the peers, interleaved
-	@bench/run.sh
+bench: ## measure against the peers, interleaved; table, JSON and a picture (BENCHES="relay vhost", REPS=5)
+	@JSON=$${JSON:-$(BUILD)/bench.json} SVG=$${SVG:-$(BUILD)/bench.svg} bench/run.sh
 
 fuzz: ## fuzz the parsers for FUZZ_SECONDS each (default 600)
 	@scripts/fuzz.sh

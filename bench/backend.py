@@ -9,7 +9,7 @@ import subprocess
 TAP = "tap0"
 NAMED = re.compile(r"([A-Za-z][A-Za-z0-9_.+-]*)=(.+)", re.S)
 DEFAULT = ("raw", "raw-uring", "raw-cold", "qemu", "vde", "bare", "dpdk", "vmtap", "vmtap-poll")
-POLL_US = 50
+POLL_US = 500  # longer than the pauses of the latency tests
 
 QEMU_HUB = [
     "-machine", "none", "-nodefaults", "-display", "none", "-monitor", "none", "-serial", "none",

@@ -32,6 +32,9 @@ def publish(bench, o, kinds, machine, verdicts, stolen, others):
         write_json(bench, o, kinds, machine, verdicts, stolen, others)
     if o.svg:
         plot.write(o.svg, bench.results, line)
+    written = [file for file in (o.json, o.svg) if file]
+    if written:
+        print("written: " + ", ".join(written))
 
 
 def write_json(bench, o, kinds, machine, verdicts, stolen, others):

@@ -161,7 +161,7 @@ def _compared(results, key, peer, requirement):
 
 
 def number(x):
-    if x == int(x) and abs(x) >= 1000 or abs(x) >= 10000:
+    if abs(x) >= 1000:
         return f"{x:.0f}"
     return f"{x:.1f}" if abs(x) >= 100 else f"{x:.3g}"
 

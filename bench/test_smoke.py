@@ -19,6 +19,7 @@ PYTHON = "/usr/bin/python3"
 
 sys.path.insert(0, HERE)
 import benches  # noqa: E402 pylint: disable=wrong-import-position
+import summary  # noqa: E402 pylint: disable=wrong-import-position
 from report import METRICS  # noqa: E402 pylint: disable=wrong-import-position
 
 pytestmark = pytest.mark.skipif(not os.access("/dev/net/tun", os.R_OK | os.W_OK),
@@ -49,6 +50,8 @@ class Outcome:
             assert re.search(rf"\b{re.escape(m['peer'])}\b", self.table), m
         words = "".join(self.picture.itertext())
         assert all(peer in words for peer in self.peers())
+        tables = "\n".join(summary.summary(self.data))
+        assert all(f"| {test}, " in tables for test in self.tests())
         assert not [n for n in self.data["noticed"] if "FAILED" in n]
 
 
