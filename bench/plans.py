@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: MIT
 """What is run: a bench is cut into plans, each one back end under some tests."""
 import re
+import time
 
 import benches
 from backend import TAP, BackendError
 from growth import GrowthPlan
 from linuxguest import GuestPlan
 from plan import EXTRA_SECS, Plan, common_args
-from running import ProgramError, Tap, lines_of, tap_counter, wait_for
+from running import ProgramError, Tap, lines_of, tap_counter
 from testpmd import Testpmd
 
 LIMIT_WARM_SECS = 0.1
+SETTLE_SECS = 0.3
 RING = 1024  # of testpmd and of our own front end
 
 
@@ -101,10 +103,10 @@ class VhostPlan(Plan):
         pmd.forward(way, size if name != "tap-guest" else None)
         fields = self.load(env, running, f"{'watch' if name == 'guest-tap' else 'blast'}:{size}")
         if name != "guest-tap":
-            wait_for(_Settled("tx_packets"), 2, "frames to the guest still come")
+            settle(pmd.received, fields["down_sent"] - fields["tap_dropped"])
         received, sent = pmd.halt()
         if name != "tap-guest":
-            wait_for(_Settled("rx_packets"), 2, "frames from the guest still come")
+            settle(lambda: tap_counter("rx_packets"), came + sent)
         self.charge(fields, name, received, sent - (tap_counter("rx_packets") - came))
         return fields
 
@@ -127,17 +129,15 @@ class VhostPlan(Plan):
                                if fields["pps"] else 0.0)
 
 
-class _Settled:
-    """Has a counter of the TAP stopped?"""
-
-    def __init__(self, name):
-        self.name, self.last, self.same = name, None, 0
-
-    def __call__(self):
-        now = tap_counter(self.name)
-        self.same = self.same + 1 if now == self.last else 0
-        self.last = now
-        return self.same >= 3
+def settle(count, enough):
+    """Wait until so many frames have come, or no more come for a while."""
+    last, until = None, 0.0
+    while (now := count()) < enough:
+        if now != last:
+            last, until = now, time.monotonic() + SETTLE_SECS
+        if time.monotonic() > until:
+            return
+        time.sleep(0.01)
 
 
 KINDS_OF = {"limit": LimitPlan, "relay": RelayPlan, "share": RelayPlan, "loss": LossPlan,

@@ -3,13 +3,14 @@
 import statistics
 from dataclasses import dataclass
 
-# What the table shows: metric -> (heading, divisor).
+# What the table shows, in its order: metric -> (heading, divisor).
 METRICS = {
+    "us_per_frame": ("us CPU/frame", 1),
+    "cpu_per_gbit": ("CPU s/Gbit", 1),
     "pps": ("kframes/s", 1e3),
     "up_pps": ("kframes/s up", 1e3),
     "down_pps": ("kframes/s down", 1e3),
     "share": ("smaller share", 1),
-    "us_per_frame": ("us CPU/frame", 1),
     "delivered": ("delivered", 1),
     "rtt_p50": ("us p50", 1),
     "rtt_p99": ("us p99", 1),
@@ -26,7 +27,6 @@ METRICS = {
     "stall_up": ("up in a pause", 1),
     "gbps": ("Gbit/s", 1),
     "mbps": ("Mbit/s", 1),
-    "cpu_per_gbit": ("CPU s/Gbit", 1),
     "kib_per_link": ("KiB a link", 1),
     "add_us": ("us to add one", 1),
     "last_us": ("us for the last", 1),
@@ -91,8 +91,13 @@ class Results:
             self.notes.append(text)
 
     def keys(self):
-        """(bench, mode, test, metric) in order of appearance."""
-        return list(dict.fromkeys((s.bench, s.mode, s.test, s.metric) for s in self.samples))
+        """(bench, mode, test, metric): tests in order of appearance, metrics in that of METRICS."""
+        found = dict.fromkeys((s.bench, s.mode, s.test, s.metric) for s in self.samples)
+        sections = list(dict.fromkeys(key[:2] for key in found))
+        tests = list(dict.fromkeys(key[:3] for key in found))
+        metrics = list(METRICS)
+        return sorted(found, key=lambda key: (sections.index(key[:2]), tests.index(key[:3]),
+                                              metrics.index(key[3])))
 
     def peers(self, key=None):
         """In order of appearance; of one key, a bench and mode, or all."""

@@ -37,14 +37,6 @@ def lines_of(argv, core, limit):
                            + said.decode(errors="replace").strip())
 
 
-def wait_for(true, secs, what):
-    end = time.monotonic() + secs
-    while not true():
-        if time.monotonic() > end:
-            raise BackendError(f"{what}: not within {secs} s")
-        time.sleep(0.01)
-
-
 def ip(*args):
     done = subprocess.run(["ip", *args], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                           stderr=subprocess.PIPE, check=False)

@@ -57,6 +57,12 @@ class Testpmd(Process):
     def halt(self):
         """Stop; returns (frames received, frames sent) since it began."""
         self.command("stop")
+        return self.counts()
+
+    def received(self):
+        return self.counts()[0]
+
+    def counts(self):
         stats = dict(re.findall(r"^(\w+): (\d+)$", self.command("show port xstats 0"), re.M))
         return int(stats["rx_good_packets"]), int(stats["tx_good_packets"])
 
