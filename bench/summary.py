@@ -11,7 +11,7 @@ import sys
 
 from report import COUNTS, METRICS, number
 
-LEFT_OUT = (*COUNTS, "last_us")
+LEFT_OUT = ("last_us",)
 
 
 def cell(median, first, divisor):
@@ -19,7 +19,8 @@ def cell(median, first, divisor):
     text = number(median["median"] / divisor)
     if len(values) > 1:
         text += f" [{number(min(values))} .. {number(max(values))}]"
-    if median is not first and median["ratio_to_first"] is not None:
+    compared = median is not first and median["metric"] not in COUNTS
+    if compared and median["ratio_to_first"] is not None:
         text += f", **{median['ratio_to_first']:.2f}**"
     return text
 
