@@ -48,6 +48,7 @@ KEPT = {
     "udp-down": ("us_per_frame", "pps"),
     "add": ("kib_per_link", "add_us", "last_us"),
     "used": ("kib_per_link",),
+    "close": ("close_us",),
     "one": ("us_per_frame", "growth"),
     "spread": ("us_per_frame", "pps"),
 }

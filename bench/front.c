@@ -13,7 +13,7 @@
 
 #define BURST 32
 #define LANES_MAX 1024
-#define SETTLE_SECS 1.0
+#define SETTLE_SECS 0.5
 
 static const char usage[] =
 	"usage: bench-front -t TAP -s SOCKET [options] TEST[:SIZE]...\n"
@@ -105,6 +105,7 @@ static void settle(struct front *f, struct job *j)
 {
 	uint64_t end = deadline_ns(SETTLE_SECS);
 	bool was_up = j->up;
+	unsigned last = 0;
 
 	if (j->down)
 		gen_stop(&j->gen);
@@ -114,10 +115,11 @@ static void settle(struct front *f, struct job *j)
 
 		for (unsigned i = 0; was_up && i < j->lanes; i++)
 			out += lane_reap(f->lanes[i]);
-		if (turn(f, j))
-			end = deadline_ns(SETTLE_SECS / 4);
+		if (turn(f, j) || out != last)
+			end = deadline_ns(SETTLE_SECS);
 		else if (!out && !j->down)
 			break;
+		last = out;
 		nap_us(100);
 	}
 	j->up = was_up;

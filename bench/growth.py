@@ -12,7 +12,8 @@ from running import Process, ProgramError, cpu_of, lines_of
 
 TAPS = "g"  # g0, g1, ...
 RING = 256
-ADD_SECS = 0.01
+ADD_SECS = 0.03
+CLOSE_SECS = 0.3  # for the kernel to take one TAP away, at most
 
 
 class Library:
@@ -39,6 +40,8 @@ class Links(Process):
         super().__init__("links", argv, os.path.join(env.tmp, "links.log"), env.backend_core)
         self.cnt = cnt
         self.added = None
+        self.closed = 0.0
+        self.stop_secs += CLOSE_SECS * cnt
 
     def start(self, **more):
         super().start(stdout=subprocess.PIPE, **more)
@@ -49,7 +52,9 @@ class Links(Process):
         self.added = benches.parse(line)
 
     def stop(self):
+        begin = time.monotonic()
         super().stop()
+        self.closed = time.monotonic() - begin
         if self.process:
             self.process.stdout.close()
 
@@ -72,6 +77,7 @@ class GrowthPlan(Plan):
                     yield links.added
                     for fields in self.under(env, links):
                         yield self.compared(fields, cnt)
+                yield {"test": "close", "links": cnt, "close_us": links.closed * 1e6 / cnt}
             except ProgramError as e:
                 raise BackendError(f"{cnt} links: {e}") from e
 

@@ -26,7 +26,7 @@ TITLES = {"us_per_frame": "CPU time of the back end, us a frame",
           "share": "the smaller direction's share", "cpu": "cores used", "wakeups": "wake-ups/s",
           "rss_kib": "resident memory, KiB", "cpu_per_gbit": "CPU seconds a Gbit",
           "kib_per_link": "memory, KiB for each further link", "add_us": "us to add a link",
-          "last_us": "us to add the last link", "growth": "CPU a frame, to that of one link",
+          "last_us": "us to add the last link", "close_us": "us to close a link", "growth": "CPU a frame, to that of one link",
           "delivered": "share of the trickle that came through"}
 LEFT_OUT = {"up_sent", "down_sent", "up_late", "down_late", "tap_dropped", "up_lost", "down_lost"}
 

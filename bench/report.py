@@ -30,6 +30,7 @@ METRICS = {
     "kib_per_link": ("KiB a link", 1),
     "add_us": ("us to add one", 1),
     "last_us": ("us for the last", 1),
+    "close_us": ("us to close one", 1),
     "growth": ("CPU to that of 1", 1),
 }
 RATES = ("pps", "up_pps", "down_pps", "gbps", "mbps")

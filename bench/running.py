@@ -97,6 +97,7 @@ def cpu_of(pids):
 
 class Process:
     """A process with a log, from `with` to its end. Its end by itself is an error."""
+    stop_secs = STOP_SECS
 
     def __init__(self, name, argv, log, core=None):
         self.name, self.argv, self.log, self.core = name, argv, log, core
@@ -142,12 +143,12 @@ class Process:
             return
         self.process.terminate()
         try:
-            self.process.wait(STOP_SECS)
+            self.process.wait(self.stop_secs)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
             raise BackendError(f"{self.name} did not end on SIGTERM within "
-                               f"{STOP_SECS} s{self.said()}") from None
+                               f"{self.stop_secs:.0f} s{self.said()}") from None
 
     def __enter__(self):
         try:
