@@ -240,7 +240,7 @@ static ssize_t send_number(struct lab *lab, unsigned n, bool callback)
 /*
  * A TAP whose send buffer fills: what is written waits in a slow queue behind it.
  *
- *   vm0 == bridge == v0 (64 Mbit/s) -- v1, where frames are received
+ *   vm0 == bridge == v0 (16 Mbit/s) -- v1, where frames are received
  */
 static int slow_tap(struct lab *lab, const char *options)
 {
@@ -249,7 +249,7 @@ static int slow_tap(struct lab *lab, const char *options)
 	lab_run("ip link add v0 type veth peer v1 && ip link add br0 type bridge && "
 		"ip link set vm0 master br0 && ip link set v0 master br0 && ip link set v1 up && "
 		"ip link set v0 up && ip link set br0 up && "
-		"tc qdisc add dev v0 root tbf rate 64mbit burst 3000 limit 10000000");
+		"tc qdisc add dev v0 root tbf rate 16mbit burst 3000 limit 10000000");
 	return lab_packet_socket("v1");
 }
 

@@ -20,8 +20,8 @@
 #include "loop/burst.h"
 #include "port/tap/tap-int.h"
 
-#define PIECES 1024   /* of all the scatter lists of a burst, with the headers; UIO_MAXIOV */
-#define SMALL_MAX 512 /* bytes of a frame that is rather copied */
+#define PIECES 1024    /* of all the scatter lists of a burst, with the headers; UIO_MAXIOV */
+#define SMALL_MAX 1536 /* bytes of a frame that is rather copied */
 #define HDR_MAX sizeof(struct vmtap_net_hdr)
 
 /**
