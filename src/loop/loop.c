@@ -244,7 +244,7 @@ static int wait_polling(struct loop *l, int timeout_ms)
 	const uint64_t begin = clock_ns();
 	int cnt;
 
-	if (l->window_ns) {
+	if (l->window_ns && (timeout_ms < 0 || l->window_ns < timeout_ms * NSEC_PER_MSEC)) {
 		cnt = look(l, begin + l->window_ns);
 		if (cnt)
 			return cnt;

@@ -16,7 +16,8 @@
 
 /**
  * struct worker - One thread
- * @burst:    made by the thread itself, as io_uring wants it; @code: why it could not, an errno value
+ * @burst:    made and freed by the thread itself, as io_uring wants it; @code: why it could not, an errno
+ *            value
  * @ready:    posted by the thread when it has begun
  * @end:      to be run in @loop, when nothing else is in it
  * @started:  the thread runs
@@ -54,6 +55,7 @@ static void *work(void *opaque)
 	sem_post(&w->ready);
 	while (!w->stop)
 		loop_dispatch(w->loop, -1);
+	burst_free(w->burst);
 	return NULL;
 }
 
@@ -146,7 +148,6 @@ void workers_free(struct workers *w)
 			loop_task_post(one->loop, &one->end);
 			pthread_join(one->thread, NULL);
 		}
-		burst_free(one->burst);
 		loop_free(one->loop);
 	}
 	free(w);

@@ -203,6 +203,23 @@ static void adding_a_bad_descriptor_fails(void **state)
 	loop_del(l, &w); /* harmless */
 }
 
+/* It looks first, for longer than it may wait. */
+static void looking_ends_with_the_time_that_a_wait_may_take(void **state)
+{
+	struct loop_task t = { .run = count_run };
+	uint64_t begin;
+
+	loop_set_poll(l, 60000000);
+	for (unsigned i = 1; i <= 2; i++) { /* a short wait: looking pays */
+		loop_task_post(l, &t);
+		loop_dispatch(l, -1);
+		assert_int_equal(ran, i);
+	}
+	begin = clock_ns();
+	loop_dispatch(l, 1);
+	assert_true(clock_ns() - begin < 30 * NSEC_PER_SEC);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -217,6 +234,7 @@ int main(void)
 		CASE(a_task_that_adds_itself_does_not_starve_descriptors),
 		CASE(a_task_may_delete_the_last_one),
 		CASE(adding_a_bad_descriptor_fails),
+		CASE(looking_ends_with_the_time_that_a_wait_may_take),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
