@@ -194,18 +194,23 @@ static void tell(struct port *p, const struct port *peer)
 		p->ops->peer_link(p, peer->link_up);
 }
 
+static void tell_pairs(struct port *p, const struct port *peer)
+{
+	if (p->ops->pairs_used)
+		p->ops->pairs_used(p, peer);
+}
+
 static void link_changed(struct junction *j, struct port *p)
 {
 	tell(other((struct link *)j, p), p);
 }
 
-static void link_pairs_used(struct junction *j, struct port *p, const uint8_t *pairs, unsigned cnt)
+static void link_pairs_used(struct junction *j, struct port *p)
 {
 	struct link *l = (struct link *)j;
-	struct port *peer = other(l, p);
 
-	if (l->lane_cnt > 1 && peer->ops->pairs_used)
-		peer->ops->pairs_used(peer, pairs, cnt);
+	if (l->lane_cnt > 1)
+		tell_pairs(other(l, p), p);
 }
 
 static void link_leave(struct junction *j, struct port *p)
@@ -284,6 +289,8 @@ static int join(struct link *l, struct port *a, struct port *b)
 	b->junction = &l->junction;
 	tell(a, b);
 	tell(b, a);
+	tell_pairs(a, l->lane_cnt > 1 ? b : NULL);
+	tell_pairs(b, l->lane_cnt > 1 ? a : NULL);
 	return 0;
 }
 

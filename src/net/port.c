@@ -28,7 +28,9 @@ int port_init(struct port *p, const struct port_ops *ops, const struct port_env 
 	p->link_up = true;
 	p->state = VMTAP_PORT_WAITING;
 	p->event_task.run = event_run;
-	p->only = (struct port_lane) { .port = p, .loop = env->loop, .burst = env->burst };
+	p->only = (struct port_lane) {
+		.port = p, .loop = env->loop, .burst = env->burst, .used = true
+	};
 	p->lanes = &p->only;
 	p->lane_cnt = 1;
 	p->pair_cnt = 1;
@@ -62,6 +64,20 @@ static bool is_moved_by(const struct port_lane *l, const struct workers *pool, u
 	return l->loop == (pool ? workers_loop(pool, number) : l->port->env->loop);
 }
 
+/* Nothing of it would be moved any more: better that it says so. */
+static int moved(struct port *p)
+{
+	struct vmtap_error err = { 0 };
+	int ret = p->ops->moved(p);
+
+	if (ret == 0)
+		return 0;
+	p->ops->leave_loops(p);
+	error_errno(&err, -ret, p->name, "have its queues watched");
+	port_fail(p, &err);
+	return ret;
+}
+
 int port_set_lanes(struct port *p, unsigned cnt, const struct workers *pool, unsigned first)
 {
 	const struct port_env *env = p->env;
@@ -82,8 +98,10 @@ int port_set_lanes(struct port *p, unsigned cnt, const struct workers *pool, uns
 
 		l->loop = pool && i < cnt ? workers_loop(pool, first + i) : env->loop;
 		l->burst = pool && i < cnt ? workers_burst(pool, first + i) : env->burst;
+		if (i >= cnt) /* a port that was paused may have held frames there */
+			l->held = l->blocked = l->resume_owed = false;
 	}
-	return p->started ? p->ops->moved(p) : 0;
+	return p->started ? moved(p) : 0;
 }
 
 void port_enter(const struct port *p)
@@ -352,8 +370,12 @@ void port_set_accepts(struct port *p, unsigned accepts)
 
 void port_use_pairs(struct port *p, const uint8_t *pairs, unsigned cnt)
 {
+	port_enter(p);
+	for (unsigned i = 0; i < p->pair_cnt; i++)
+		p->lanes[i].used = memchr(pairs, (int)i, cnt) != NULL;
 	if (p->junction && p->junction->ops->pairs_used)
-		p->junction->ops->pairs_used(p->junction, p, pairs, cnt);
+		p->junction->ops->pairs_used(p->junction, p);
+	port_leave(p);
 }
 
 static void link_set(struct port *p, bool up)
@@ -390,6 +412,8 @@ int port_start(struct port *p, struct vmtap_error *err)
 	port_enter(p);
 	ret = p->ops->start(p, err);
 	p->started = ret >= 0;
+	if (ret < 0 && port_can_move(p)) /* of what it has in a worker's loop, some may be there */
+		p->ops->leave_loops(p);
 	port_leave(p);
 	return ret < 0 ? ret : 0;
 }

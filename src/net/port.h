@@ -62,8 +62,8 @@ struct junction;
  * @leave_loops: take everything out of the lanes' loops, which are about to change. NULL, with @moved:
  *               the port stays in env->loop
  * @moved:       after @leave_loops: the lanes have their new loops. Return: 0 or -errno
- * @pairs_used:  the peer uses the @cnt queue pairs, at least one, whose numbers are in @pairs, ascending.
- *               NULL: not interested
+ * @pairs_used:  which queue pairs @peer uses, @lanes[].used in it, is to be looked at; @peer NULL: ours do not
+ *               belong to a peer's. NULL: not interested
  * @send:        frames for the outside, 1..VMTAP_BURST_MAX, of the forms that
  *               @accepts names; never blocks. Return: frames taken (delivered or dropped and
  *               counted with port_drop()). Fewer than @cnt: lane_writable() follows once.
@@ -94,7 +94,7 @@ struct port_ops {
 	void (*repay)(struct port_lane *l, const struct vmtap_net_hdr *hdr, uint32_t len);
 	void (*settle)(struct port_lane *l);
 	void (*resume)(struct port_lane *l);
-	void (*pairs_used)(struct port *p, const uint8_t *pairs, unsigned cnt);
+	void (*pairs_used)(struct port *p, const struct port *peer);
 	void (*set_poll)(struct port *p, bool on);
 	int (*set_offload)(struct port *p, unsigned offload);
 	int (*set_link)(struct port *p, bool up, struct vmtap_error *err);
@@ -143,13 +143,14 @@ struct port_env {
  * @held:    a lane_offer() came back short; @resume will be called
  * @blocked: @send came back short; lane_writable() is owed
  * @stats:   written by that thread
+ * @used:    the outside uses the queue pair of that number; at least one is
  */
 struct port_lane {
 	struct port *port;
 	unsigned index;
 	struct loop *loop;
 	struct burst *burst;
-	bool held, blocked, resume_owed;
+	bool held, blocked, resume_owed, used;
 	struct vmtap_stats stats;
 };
 
@@ -261,7 +262,8 @@ void port_set_state(struct port *p, enum vmtap_port_state state);
 /** port_fail() - The port is broken for good: @err is copied, logged and kept; the owner is told. */
 void port_fail(struct port *p, const struct vmtap_error *err);
 
-/** port_use_pairs() - The outside uses these queue pairs, as in @pairs_used. */
+/** port_use_pairs() - The outside uses the @cnt queue pairs, at least one, whose numbers are in @pairs. Never
+ *  from inside of moving frames: the peer may take the queue out of its loop. */
 void port_use_pairs(struct port *p, const uint8_t *pairs, unsigned cnt);
 
 /** port_set_accepts() - @accepts changed after the start: the junction negotiates again. */
@@ -280,7 +282,7 @@ static inline bool port_can_move(const struct port *p)
 
 /** port_set_lanes() - Have @cnt lanes, 1 or p->pair_cnt, moved by @pool's workers from number @first on,
  *  or, NULL, by env->loop. Nothing is held or blocked, and the lanes are held still (port_enter()).
- *  Return: 0, or -errno: a port that was started is in no loop. */
+ *  Return: 0, or -errno: a port that was started is in no loop, and broken. */
 int port_set_lanes(struct port *p, unsigned cnt, const struct workers *pool, unsigned first);
 
 /** lane_send() - Frames for the port's outside. Counts them as tx.
@@ -323,7 +325,7 @@ void port_free(struct port *p);
  *             now; NULL: there is none. NULL: there never is
  * @writable: @l, which had taken fewer than offered, has room again
  * @changed:  @p's accepts or link changed
- * @pairs_used: @p uses these queue pairs, as in struct port_ops. NULL: not interested
+ * @pairs_used: @p uses other queue pairs than before. NULL: not interested
  * @leave:    @p closes
  */
 struct junction_ops {
@@ -331,7 +333,7 @@ struct junction_ops {
 			  const struct vmtap_frame *frames, unsigned cnt);
 	struct port_lane *(*peer)(struct junction *j, struct port_lane *from);
 	void (*writable)(struct junction *j, struct port_lane *l);
-	void (*pairs_used)(struct junction *j, struct port *p, const uint8_t *pairs, unsigned cnt);
+	void (*pairs_used)(struct junction *j, struct port *p);
 	void (*changed)(struct junction *j, struct port *p);
 	void (*leave)(struct junction *j, struct port *p);
 };

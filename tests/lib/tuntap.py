@@ -74,6 +74,20 @@ def number_of(data):
     return struct.unpack_from("!I", data, at + 2)[0]
 
 
+def datagram(number, flow):
+    """A numbered UDP datagram of a flow, from an address of the flow's own, by which the kernel
+    chooses among the queues of a TAP. Nobody minds its checksums."""
+    body = struct.pack("!HHHHI", 1000 + flow, 9, 12 + 14, 0, number) + bytes(14)
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(body), 0, 0, 64, 17, 0,
+                     bytes([192, 0, 2, flow]), bytes([198, 51, 100, 1]))
+    return GUEST + bytes([2, 0, 0, 0, 1, flow]) + b"\x08\0" + ip + body
+
+
+def flows(cnt, each):
+    """Frames of @cnt flows that take turns."""
+    return [datagram(n, flow) for n in range(each) for flow in range(cnt)]
+
+
 class Packets:
     """A packet socket on an interface of a namespace; sees only what others sent there, and
     of that only frames of type @kind (None: all), behind VLAN tags too."""

@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import signal
-import struct
 import tempfile
 from collections import namedtuple
 
@@ -18,7 +17,7 @@ import pytest
 
 from netns import Netns, wait_until
 from testpmd import PROGRAM, Testpmd
-from tuntap import GUEST, Packets, frame, number_of
+from tuntap import Packets, flows, frame, number_of
 from vmtap import Vmtap
 
 pytestmark = pytest.mark.skipif(not shutil.which(PROGRAM), reason=PROGRAM + " is not installed; Debian: dpdk-dev")
@@ -210,19 +209,6 @@ def test_nothing_was_dropped(driven):
 
 
 # ---------------------------------------------------------------------------------- other kinds of link
-
-
-def datagram(number, flow):
-    """A numbered UDP datagram of a flow, from an address of the flow's own. Nobody minds its checksums."""
-    body = struct.pack("!HHHHI", 1000 + flow, 9, 12 + 14, 0, number) + bytes(14)
-    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(body), 0, 0, 64, 17, 0,
-                     bytes([192, 0, 2, flow]), bytes([198, 51, 100, 1]))
-    return GUEST + bytes([2, 0, 0, 0, 1, flow]) + b"\x08\0" + ip + body
-
-
-def flows(cnt, each):
-    """Frames of @cnt flows that take turns."""
-    return [datagram(n, flow) for n in range(each) for flow in range(cnt)]
 
 
 @pytest.mark.parametrize("offered", [2, 4])

@@ -2,6 +2,7 @@
 /* Links of ports with queue pairs: lanes, their loops, and loans. */
 #include "unit.h"
 
+#include <errno.h>
 #include <semaphore.h>
 #include <stdlib.h>
 
@@ -14,12 +15,14 @@
 /**
  * struct many - A port with queue pairs, whose outside is the test
  * @room:   frames that the lane still takes; @got: frames that it was given
+ * @fails: cannot start, nor move
  * @pieces: of the room that it lends; @lent, @repaid, @settled: calls
  */
 struct many {
 	struct port port;
 	unsigned room[PAIRS_MAX], got[PAIRS_MAX], resumed[PAIRS_MAX];
 	unsigned left, moved, used;
+	bool fails;
 	bool lends;
 	uint8_t memory[VMTAP_FRAME_MAX];
 	struct iovec piece;
@@ -34,6 +37,8 @@ static struct many *of(const struct port *p)
 
 static int many_start(struct port *p, struct vmtap_error *err)
 {
+	if (of(p)->fails)
+		return error_errno(err, EMFILE, p->name, "start");
 	port_set_state(p, VMTAP_PORT_UP);
 	return 0;
 }
@@ -84,14 +89,17 @@ static void many_leave(struct port *p)
 
 static int many_moved(struct port *p)
 {
+	if (of(p)->fails)
+		return -EMFILE;
 	of(p)->moved++;
 	return 0;
 }
 
-static void many_pairs_used(struct port *p, const uint8_t *pairs, unsigned cnt)
+static void many_pairs_used(struct port *p, const struct port *peer)
 {
-	for (unsigned i = 0; i < cnt; i++)
-		of(p)->used |= 1u << pairs[i];
+	of(p)->used = 0;
+	for (unsigned i = 0; i < p->pair_cnt; i++)
+		of(p)->used |= (unsigned)(!peer || peer->lanes[i].used) << i;
 }
 
 static int many_describe(const struct port *p, char *buf, size_t size)
@@ -248,6 +256,11 @@ static void a_pause_is_for_all_lanes(void **state)
 	end(&r);
 }
 
+static void use_pair(struct port *p, uint8_t pair)
+{
+	port_use_pairs(p, &pair, 1);
+}
+
 static void the_peer_is_told_of_pairs_in_use(void **state)
 {
 	struct rig r;
@@ -257,8 +270,93 @@ static void the_peer_is_told_of_pairs_in_use(void **state)
 	assert_int_equal(r.b->used, 5);
 	end(&r);
 	begin(&r, 3, 2, 0); /* here they do not belong together */
-	port_use_pairs(&r.a->port, (const uint8_t[]) { 0 }, 1);
-	assert_int_equal(r.b->used, 0);
+	use_pair(&r.a->port, 0);
+	assert_int_equal(r.b->used, 3);
+	end(&r);
+}
+
+static void a_later_peer_is_told_too(void **state)
+{
+	struct vmtap_error err = { 0 };
+	struct many *c;
+	struct rig r;
+
+	begin(&r, 3, 3, 0);
+	use_pair(&r.a->port, 1);
+	link_free(r.link);
+	use_pair(&r.a->port, 2);
+	c = many_new(&r, "c", 3);
+	r.link = link_new(&r.a->port, &c->port, &err);
+	assert_non_null(r.link);
+	assert_int_equal(c->used, 4);
+	link_free(r.link);
+	r.link = link_new(&r.a->port, &r.b->port, &err);
+	assert_int_equal(r.b->used, 4);
+	link_free(r.link);
+	port_free(&c->port);
+	c = many_new(&r, "c", 1); /* whose queues are shared by all */
+	r.link = link_new(&r.b->port, &c->port, &err);
+	assert_non_null(r.link);
+	assert_int_equal(r.b->used, 7);
+	port_free(&c->port);
+	end(&r);
+}
+
+/* Some of its queues may be watched already, by threads that would see them closed. */
+static void a_port_that_cannot_start_is_in_no_loop(void **state)
+{
+	struct vmtap_error err = { 0 };
+	struct many *c;
+	struct rig r;
+
+	begin(&r, 2, 2, 2);
+	link_free(r.link);
+	c = many_new(&r, "c", 2);
+	c->fails = true;
+	assert_null(link_new(&r.a->port, &c->port, &err));
+	assert_int_equal(c->left, 1);
+	r.link = link_new(&r.a->port, &r.b->port, &err);
+	assert_non_null(r.link);
+	port_free(&c->port);
+	end(&r);
+}
+
+static void a_port_that_cannot_move_is_broken(void **state)
+{
+	struct vmtap_error err = { 0 };
+	struct many *c;
+	struct rig r;
+
+	begin(&r, 2, 2, 2);
+	link_free(r.link);
+	c = many_new(&r, "c", 1);
+	r.a->fails = true;
+	assert_null(link_new(&r.a->port, &c->port, &err));
+	assert_int_equal(r.a->port.state, VMTAP_PORT_BROKEN);
+	assert_int_equal(r.a->left, 2); /* before, and of what was begun */
+	port_free(&c->port);
+	r.link = NULL;
+	end(&r);
+}
+
+/* What it held back there is nobody's any more, and must not be waited for. */
+static void a_lane_that_is_no_more_holds_nothing(void **state)
+{
+	struct vmtap_error err = { 0 };
+	struct many *c;
+	struct rig r;
+
+	begin(&r, 2, 2, 0);
+	r.b->room[1] = 0;
+	assert_int_equal(offer(port_lane(&r.a->port, 1), 1), 0);
+	port_set_poll(&r.a->port, false);
+	link_free(r.link);
+	assert_true(r.a->port.lanes[1].held);
+	c = many_new(&r, "c", 1);
+	r.link = link_new(&r.a->port, &c->port, &err);
+	assert_non_null(r.link);
+	assert_false(r.a->port.lanes[1].held || r.a->port.lanes[1].resume_owed);
+	port_free(&c->port);
 	end(&r);
 }
 
@@ -417,6 +515,10 @@ int main(void)
 		cmocka_unit_test(a_lane_that_waits_holds_no_other),
 		cmocka_unit_test(a_pause_is_for_all_lanes),
 		cmocka_unit_test(the_peer_is_told_of_pairs_in_use),
+		cmocka_unit_test(a_later_peer_is_told_too),
+		cmocka_unit_test(a_port_that_cannot_start_is_in_no_loop),
+		cmocka_unit_test(a_port_that_cannot_move_is_broken),
+		cmocka_unit_test(a_lane_that_is_no_more_holds_nothing),
 		cmocka_unit_test(each_lane_has_a_worker_and_both_ends_have_the_same),
 		cmocka_unit_test(a_port_moves_with_its_next_link),
 		cmocka_unit_test(room_is_borrowed_filled_and_repaid),

@@ -129,6 +129,8 @@ int tap_device_set_endian(struct tap *t, bool little, bool big)
 static int reset_and_probe(struct tap *t, struct vmtap_error *err)
 {
 	int fd = t->queues[0].fd, ret;
+	unsigned accepts = VMTAP_OFFLOAD_CSUM | VMTAP_OFFLOAD_TSO4 | VMTAP_OFFLOAD_TSO6 |
+			   VMTAP_OFFLOAD_ECN | VMTAP_OFFLOAD_UFO;
 	char name[80];
 
 	t->offload = 0;
@@ -149,10 +151,9 @@ static int reset_and_probe(struct tap *t, struct vmtap_error *err)
 	if (tun_set_offload(fd, VMTAP_OFFLOAD_CSUM | VMTAP_OFFLOAD_USO4 | VMTAP_OFFLOAD_USO6) == 0)
 		t->caps |= TAP_CAP_USO;
 	tun_set_offload(fd, 0);
-	t->port.accepts = VMTAP_OFFLOAD_CSUM | VMTAP_OFFLOAD_TSO4 | VMTAP_OFFLOAD_TSO6 |
-			  VMTAP_OFFLOAD_ECN | VMTAP_OFFLOAD_UFO;
 	if (t->caps & TAP_CAP_USO)
-		t->port.accepts |= VMTAP_OFFLOAD_USO4 | VMTAP_OFFLOAD_USO6;
+		accepts |= VMTAP_OFFLOAD_USO4 | VMTAP_OFFLOAD_USO6;
+	port_set_accepts(&t->port, accepts); /* lanes look at it also while the device is away */
 	return 0;
 }
 

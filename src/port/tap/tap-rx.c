@@ -128,7 +128,7 @@ static unsigned read_lent(struct tap_lane *l, struct tap_queue *q, bool *more)
 	bool is_long = false;
 
 	l->next = l->cnt = 0;
-	while (cnt < LENT_MAX && *more && !l->cnt && lane_borrow(l->lane, &loan)) {
+	for (unsigned i = 0; i < LENT_MAX && *more && !l->cnt && lane_borrow(l->lane, &loan); i++) {
 		struct vmtap_net_hdr hdr;
 		const ssize_t n = read_loan(l, q, &loan, &hdr);
 		const uint32_t len = (uint32_t)n - l->tap->hdr_len;
@@ -158,13 +158,13 @@ static bool offer(struct tap_lane *l)
 	return l->next == l->cnt;
 }
 
-/* The peer may do anything while it takes frames, also make us lose the device. */
+/* The peer may do anything while it takes frames, also make us lose the device, or the queue. */
 static void read_turn(struct tap_lane *l, struct tap_queue *q)
 {
 	unsigned done = 0;
 	bool more = true;
 
-	while (more && done < PORT_BUDGET && l->tap->port.polling && q->fd >= 0) {
+	while (more && done < PORT_BUDGET && l->tap->port.polling && q->attached) {
 		unsigned lent = l->lent ? read_lent(l, q, &more) : 0;
 
 		if (!lent && more)

@@ -69,6 +69,9 @@ static void see_to(struct tap *t)
 	if (trouble & TAP_TROUBLE_GONE && t->queues[0].fd >= 0) {
 		port_enter(&t->port);
 		device_lost(t);
+		/* what other lanes said of it meanwhile must not be taken for the next one */
+		atomic_store(&t->trouble, 0);
+		loop_task_del(t->port.env->loop, &t->trouble_task);
 		port_leave(&t->port);
 	} else if (trouble & TAP_TROUBLE_DOWN) {
 		log_msg(t->port.env->log, VMTAP_LOG_WARNING, t->port.name,
@@ -163,6 +166,11 @@ static int watch_queues(struct tap *t)
 	return ret;
 }
 
+static bool is_wanted(const struct tap_queue *q)
+{
+	return !q->unwanted && !q->unused;
+}
+
 static int queue_attach(struct tap_queue *q, bool on)
 {
 	const struct tap *t = q->tap;
@@ -183,18 +191,25 @@ static int queue_attach(struct tap_queue *q, bool on)
 	return ret;
 }
 
-/* The kernel is to spread flows over those queues only that are used. They come first, since one at least
- * has to be attached, to say anything to the device. */
-static void attach_used(struct tap *t)
+/* The kernel is to spread flows over those queues only that neither the peer nor the application gave up;
+ * when that would be none, over the first. They come before the others, since one at least has to be attached
+ * to say anything to the device. */
+static int attach_used(struct tap *t)
 {
+	bool any = false;
+	int ret = 0;
+
+	for (unsigned i = 0; i < t->queue_cnt; i++)
+		any |= is_wanted(&t->queues[i]);
 	for (int on = 1; on >= 0; on--) {
-		for (unsigned i = 0; i < t->queue_cnt; i++) {
+		for (unsigned i = 0; i < t->queue_cnt && ret == 0; i++) {
 			struct tap_queue *q = &t->queues[i];
 
-			if (q->fd >= 0 && !q->unwanted && q->unused != on)
-				queue_attach(q, on);
+			if (q->fd >= 0 && (any ? is_wanted(q) : i == 0) == on)
+				ret = queue_attach(q, on);
 		}
 	}
+	return ret;
 }
 
 static void tap_leave_loops(struct port *p)
@@ -205,26 +220,33 @@ static void tap_leave_loops(struct port *p)
 		loop_del(port_lane(p, i)->loop, &t->queues[i].watch);
 }
 
+/* A port that was paused may have frames in a lane that there is no more. */
+static void lane_purge(struct tap_lane *l)
+{
+	if (l && l->next < l->cnt)
+		lane_drop_rx(l->lane, VMTAP_DROP_PURGED, l->cnt - l->next);
+	if (l)
+		l->next = l->cnt = 0;
+}
+
 static int tap_moved(struct port *p)
 {
 	struct tap *t = (struct tap *)p;
 	int ret = lanes_prepare(t);
 
-	if (p->lane_cnt == 1 && t->queue_cnt > 1) { /* the peer does not say which it uses */
-		for (unsigned i = 0; i < t->queue_cnt; i++)
-			t->queues[i].unused = false;
-		attach_used(t);
-	}
+	for (unsigned i = p->lane_cnt; i < p->pair_cnt; i++)
+		lane_purge(t->lanes[i]);
 	return ret < 0 ? ret : watch_queues(t);
 }
 
-static void tap_pairs_used(struct port *p, const uint8_t *pairs, unsigned cnt)
+static void tap_pairs_used(struct port *p, const struct port *peer)
 {
 	struct tap *t = (struct tap *)p;
 
 	for (unsigned i = 0; i < t->queue_cnt; i++)
-		t->queues[i].unused = !memchr(pairs, (int)i, cnt);
-	attach_used(t);
+		t->queues[i].unused = peer && !peer->lanes[i].used;
+	if (p->started)
+		attach_used(t);
 }
 
 /* Nothing of the device is in a lane until it is watched again. */
@@ -273,6 +295,8 @@ int tap_start(struct port *p, struct vmtap_error *err)
 	struct tap *t = (struct tap *)p;
 	int ret = tap_moved(p);
 
+	if (ret == 0)
+		attach_used(t);
 	if (ret == -EEXIST) { /* whose it is, closes it */
 		for (unsigned i = 0; i < t->queue_cnt; i++)
 			if (t->queues[i].watch.fd < 0)
@@ -352,12 +376,8 @@ void tap_close(struct port *p)
 
 	loop_timer_del(p->env->loop, &t->retry);
 	loop_task_del(p->env->loop, &t->trouble_task);
-	for (unsigned i = 0; i < t->queue_cnt; i++) {
-		struct tap_lane *l = t->lanes[i];
-
-		if (l && l->next < l->cnt)
-			lane_drop_rx(l->lane, VMTAP_DROP_PURGED, l->cnt - l->next);
-	}
+	for (unsigned i = 0; i < t->queue_cnt; i++)
+		lane_purge(t->lanes[i]);
 	tap_device_down(t);
 	tap_device_close(t);
 }
@@ -447,7 +467,12 @@ int tap_set_endian(struct port *p, enum vmtap_endian order, struct vmtap_error *
 	/* native needs no word from us */
 	if (__BYTE_ORDER == __BIG_ENDIAN)
 		big = false;
+	port_enter(p); /* no frame between the device's change and ours */
 	ret = tap_device_set_endian(t, little, big);
+	if (ret == 0)
+		t->swap_hdr = order != VMTAP_ENDIAN_NATIVE &&
+			      (order == VMTAP_ENDIAN_LITTLE) != (__BYTE_ORDER == __LITTLE_ENDIAN);
+	port_leave(p);
 	if (ret < 0) {
 		error_set(err, -ret, p->name, action, "%s", strerror(-ret));
 		error_remedy(err, "this kernel has no cross-endian TAPs "
@@ -455,10 +480,6 @@ int tap_set_endian(struct port *p, enum vmtap_endian order, struct vmtap_error *
 		return ret;
 	}
 	t->endian = order;
-	port_enter(p);
-	t->swap_hdr = order != VMTAP_ENDIAN_NATIVE &&
-		      (order == VMTAP_ENDIAN_LITTLE) != (__BYTE_ORDER == __LITTLE_ENDIAN);
-	port_leave(p);
 	return 0;
 }
 
@@ -481,7 +502,7 @@ int tap_set_queue(struct port *p, unsigned queue, bool on, struct vmtap_error *e
 		return error_set(err, ENODEV, p->name, action, "the interface is gone");
 	q->unwanted = !on;
 	port_enter(p);
-	ret = queue_attach(q, on);
+	ret = attach_used(t);
 	port_leave(p);
 	return ret ? error_errno(err, -ret, p->name, action) : 0;
 }

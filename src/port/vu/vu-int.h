@@ -109,7 +109,7 @@ struct vu_lane {
 /**
  * struct vu - A vhost-user port
  * @end_task: takes the session down, outside of any work on a ring; @end_err says why
- * @idle_task: no ring takes frames, and none has begun to since
+ * @rings_task: tells others which rings take frames, when the message is over
  * @check_task: looks at all queues, since a lane found one broken
  * @hdr_len:  bytes of the virtio-net header in buffers
  * @swap:     it is little-endian and we are not
@@ -128,7 +128,7 @@ struct vu {
 	struct vu_dev dev;
 	struct vu_session *session;
 	struct loop_watch watch;
-	struct loop_task end_task, idle_task, check_task;
+	struct loop_task end_task, rings_task, check_task;
 	struct vmtap_error end_err;
 
 	unsigned hdr_len;

@@ -125,16 +125,24 @@ static bool takes_frames(const struct vu *v, unsigned pair)
 	return v->io[2 * pair].runs && is_rx(v, 2 * pair) && q->enabled && !vring_error(q->ring);
 }
 
-static void idle_run(struct loop_task *t)
+static void rings_run(struct loop_task *t)
 {
-	struct vu *v = container_of(t, struct vu, idle_task);
+	struct vu *v = container_of(t, struct vu, rings_task);
 
-	if (!v->steer.cnt)
+	port_enter(&v->port);
+	if (v->steer.cnt) {
+		port_use_pairs(&v->port, v->steer.pairs, v->steer.cnt);
+		port_set_state(&v->port, VMTAP_PORT_UP);
+		port_writable(&v->port); /* there may be room now */
+	} else {
 		port_set_state(&v->port, VMTAP_PORT_WAITING);
+	}
+	port_leave(&v->port);
 }
 
-/* Which receive rings take frames? Without any, the port waits and frames for it are dropped; but not
- * before the message is over: rings pause for a change of memory, and run on. */
+/* Which receive rings take frames? Frames for those that do not are dropped, also such as waited for it;
+ * but not before the message is over: rings pause for a change of memory, and run on, one after the
+ * other. Nor does a TAP give up a queue, with the frames in it, before that. */
 void vu_rings_changed(struct vu *v)
 {
 	const unsigned pairs = pairs_in_use(v);
@@ -146,13 +154,7 @@ void vu_rings_changed(struct vu *v)
 	v->steer.cnt = cnt;
 	for (unsigned i = 0; v->lanes && v->port.lane_cnt > 1 && i < v->port.lane_cnt; i++)
 		v->lanes[i]->on = i < pairs && takes_frames(v, i);
-	if (!cnt) {
-		loop_task_add(v->port.env->loop, &v->idle_task);
-		return;
-	}
-	port_use_pairs(&v->port, v->steer.pairs, cnt);
-	port_set_state(&v->port, VMTAP_PORT_UP);
-	port_writable(&v->port); /* there may be room now */
+	loop_task_add(v->port.env->loop, &v->rings_task);
 }
 
 void vu_ctrl_changed(struct vu *v)
@@ -220,7 +222,9 @@ static void check_run(struct loop_task *t)
 
 void vu_check(struct vu *v, unsigned index)
 {
-	if (!mem_is_lost(v->dev.mem) && !vring_error(v->dev.queues[index].ring))
+	const bool broken = vring_error(v->dev.queues[index].ring) && !v->io[index].told;
+
+	if (!broken && !mem_is_lost(v->dev.mem)) /* a guest can kick a broken ring all day */
 		return;
 	if (vu_loop(v, index) == v->port.env->loop)
 		check_queue(v, index);
@@ -462,7 +466,7 @@ static void vu_close(struct port *p)
 
 	conn_close(&v->conn);
 	loop_task_del(p->env->loop, &v->end_task);
-	loop_task_del(p->env->loop, &v->idle_task);
+	loop_task_del(p->env->loop, &v->rings_task);
 	loop_task_del(p->env->loop, &v->check_task);
 	vu_kicks_end(v);
 }
@@ -538,7 +542,7 @@ static struct port *vu_open(const struct port_env *env, const char *name, const 
 	v->peer_link_up = true;
 	v->watch = (struct loop_watch) { .ready = session_ready, .fd = -1 };
 	v->end_task.run = end_run;
-	v->idle_task.run = idle_run;
+	v->rings_task.run = rings_run;
 	v->check_task.run = check_run;
 	conn_init(&v->conn, &conn_ops, &v->port, v->object);
 	if (init_device(v, &c) < 0)
