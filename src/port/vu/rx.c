@@ -312,7 +312,8 @@ unsigned vu_send(struct port_lane *lane, const struct vmtap_frame *frames, unsig
  * nobody has seen yet. */
 static bool may_lend(const struct vu *v, const struct port_lane *lane)
 {
-	if (v->ctrl.filter.active || !v->mergeable || v->hdr_len != HDR_LEN_MODERN)
+	if ((v->ctrl.filter.active && !v->ctrl.filter.promisc) || !v->mergeable ||
+	    v->hdr_len != HDR_LEN_MODERN)
 		return false;
 	return v->port.lane_cnt > 1 ? v->lanes[lane->index]->on : v->steer.cnt == 1;
 }
