@@ -56,6 +56,7 @@ struct vu_queue {
  * @kick_fd:    its kick descriptor is about to be closed (@fd -1) or there is another
  * @config:     VHOST_USER_SET_CONFIG: the address in @dev->config changed, perhaps
  * @announce:   VHOST_USER_SEND_RARP for @mac
+ * @settled:    a message was carried out, with all that it changed. May be NULL
  * @mtu:        VHOST_USER_NET_SET_MTU. Return: 0; -EINVAL: that cannot be
  */
 struct vu_dev_ops {
@@ -67,6 +68,7 @@ struct vu_dev_ops {
 	void (*kick_fd)(struct vu_dev *dev, unsigned index, int fd);
 	void (*config)(struct vu_dev *dev);
 	void (*announce)(struct vu_dev *dev, const uint8_t mac[6]);
+	void (*settled)(struct vu_dev *dev);
 	int (*mtu)(struct vu_dev *dev, unsigned mtu);
 };
 

@@ -227,6 +227,8 @@ static int serve(struct vu_session *s)
 	ret = check_form(s, r, m);
 	if (ret == 0)
 		ret = r->serve(s, m);
+	if (s->dev->ops->settled) /* an acknowledgement says that all of it is done */
+		s->dev->ops->settled(s->dev);
 	if (ret < 0 || !r->replies)
 		ret = acknowledge(s, ret);
 	s->request = NULL;

@@ -340,6 +340,16 @@ static void dev_announce(struct vu_dev *dev, const uint8_t mac[6])
 	ask_guest_to_announce(v);
 }
 
+static void dev_settled(struct vu_dev *dev)
+{
+	struct vu *v = vu_of_dev(dev);
+
+	if (!v->rings_task.queued)
+		return;
+	loop_task_del(v->port.env->loop, &v->rings_task);
+	rings_run(&v->rings_task);
+}
+
 static int dev_mtu(struct vu_dev *dev, unsigned mtu)
 {
 	struct vu *v = vu_of_dev(dev);
@@ -359,6 +369,7 @@ static const struct vu_dev_ops dev_ops = {
 	.kick_fd = dev_kick_fd,
 	.config = dev_config,
 	.announce = dev_announce,
+	.settled = dev_settled,
 	.mtu = dev_mtu,
 };
 
