@@ -217,6 +217,10 @@ class Front:
     def send(self, data, queue=1, header=b""):
         self.do("send %d %s hdr=%s" % (queue, data.hex(), header.hex()))
 
+    def burst(self, count, queue=1, **what):
+        """Numbered frames with one kick, until the device used all. @what: size, first."""
+        self.do("burst %d %d" % (queue, count) + "".join(" %s=%d" % item for item in what.items()))
+
     def receive(self, queue=0, timeout=10, kind=None):
         """The next frame, of EtherType @kind if given; None when none comes in time."""
         deadline = time.monotonic() + timeout

@@ -26,11 +26,13 @@ def size_of(number, low, high):
 
 
 class Lab:
-    """vmtap with a TAP and a listening vhost-user port. @port: more options, with commas."""
+    """vmtap with a TAP and a listening vhost-user port. @port, @tap: more options, with commas; @args:
+    of vmtap; @wrap: as in Vmtap."""
 
     def __init__(self, ns, folder, port="", tap="", name="vmtap", mtu=1500,
-                 server="on"):
+                 server="on", args=(), wrap=()):
         self.ns, self.folder, self.name = ns, folder, name
+        self.args, self.wrap = args, wrap
         self.path = os.path.join(folder, "s")
         self.ports = ["tap,ifname=v0,mtu=%d%s" % (mtu, tap),
                       "vhost-user,id=vm,path=%s,server=%s%s" % (self.path, server, port)]
@@ -44,7 +46,7 @@ class Lab:
 
     def start(self):
         self.vmtap = Vmtap(self.ns, self.ports, self.folder, name=self.name,
-                           args=["--log-format", "json", "--stats", "3600"])
+                           args=["--log-format", "json", "--stats", "3600", *self.args], wrap=self.wrap)
         # what the guest does not take yet waits in the TAP, and is not dropped
         self.ns.run("ip link set v0 txqueuelen 20000")
         self.kernel = Packets(self.ns, "v0", rcvbuf=64 << 20)

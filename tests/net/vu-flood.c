@@ -34,19 +34,23 @@ static void make(uint8_t *frame, uint32_t number, uint32_t size)
 		frame[ETH_LEN + i] = (uint8_t)(number * 31 + i * 7);
 }
 
-static bool send_some(struct vuf *f, struct flood *d, struct vuf_queue *vq)
+bool vu_flood_send(struct vuf *f, const struct flood *d, struct vuf_queue *vq, uint32_t number)
 {
 	static uint8_t frame[VUF_FRAME_MAX];
+	const uint32_t size = size_of(d, number + d->first);
+
+	make(frame, number + d->first, size);
+	return vuf_send(f, vq, NULL, frame, size);
+}
+
+static bool send_some(struct vuf *f, struct flood *d, struct vuf_queue *vq)
+{
 	bool any = vuf_reap(f, vq);
 	unsigned cnt = 0;
 
-	for (; cnt < BURST && d->sent < d->tx; cnt++, d->sent++) {
-		uint32_t number = d->first + d->sent, size = size_of(d, number);
-
-		make(frame, number, size);
-		if (!vuf_send(f, vq, NULL, frame, size))
+	for (; cnt < BURST && d->sent < d->tx; cnt++, d->sent++)
+		if (!vu_flood_send(f, d, vq, d->sent))
 			break;
-	}
 	if (cnt)
 		vuf_kick(f, vq);
 	return any || cnt;

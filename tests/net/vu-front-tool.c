@@ -404,6 +404,27 @@ static bool cmd_send(void)
 	return true;
 }
 
+/* burst QUEUE COUNT [size=N] [first=N]: numbered frames that are all there before the only kick, and until
+ * all are used */
+static bool cmd_burst(void)
+{
+	const struct flood d = {
+		.min = (uint32_t)key_number("size", 60),
+		.max = (uint32_t)key_number("size", 60),
+		.first = (uint32_t)key_number("first", 0),
+	};
+	uint32_t cnt = (uint32_t)number(2);
+
+	for (uint32_t i = 0; i < cnt; i++)
+		if (!vu_flood_send(&f, &d, vq, i))
+			return vuf_fail(&f, "the ring has no room for %u frames", cnt);
+	vuf_kick(&f, vq);
+	while (vuf_reap(&f, vq), vq->q.out_cnt)
+		if (vuf_wait(&f, &vq, 1, f.timeout_ms) <= 0)
+			return vuf_fail(&f, "the device does not take a frame");
+	return true;
+}
+
 /* receive QUEUE MS */
 static bool cmd_receive(void)
 {
@@ -525,6 +546,7 @@ static const struct {
 	{ "err", 3, true, cmd_err },
 	{ "kick", 2, true, cmd_kick },
 	{ "send", 3, true, cmd_send },
+	{ "burst", 3, true, cmd_burst },
 	{ "receive", 3, true, cmd_receive },
 	{ "reap", 2, true, cmd_reap },
 	{ "ctrl", 3, true, cmd_ctrl },

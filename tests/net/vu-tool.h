@@ -15,6 +15,9 @@ struct flood {
 	bool closed;
 };
 
+/** vu_flood_send() - Make frame @number of a flood available on @vq, without a kick. Return: false: no room. */
+bool vu_flood_send(struct vuf *f, const struct flood *flood, struct vuf_queue *vq, uint32_t number);
+
 /** vu_flood() - Numbered frames out of queue 2 * pair + 1, and such frames into all receive queues. */
 void vu_flood(struct vuf *f, struct flood *flood);
 
