@@ -3,7 +3,7 @@
 
 BUILD ?= build
 
-.PHONY: all deps test test-unit test-net test-guest test-matrix demo bench fuzz install format check-format check-arrows \
+.PHONY: all deps test test-unit test-net test-guest test-in-guest test-matrix demo bench fuzz install format check-format check-arrows \
 	clean help
 
 all: $(BUILD)/build.ninja
@@ -22,6 +22,9 @@ test: ## install what is missing, build, run every suite
 
 test-unit test-net test-guest: ## one suite
 	@scripts/test.sh $(@:test-%=%)
+
+test-in-guest: ## the network suite and vhost-net on Debian's cloud kernel, in a guest (half an hour)
+	@scripts/test.sh in-guest
 
 test-matrix: ## guests in every combination of virtio-net features, for hours (MATRIX_EVERY=N: one in N)
 	@scripts/test.sh matrix

@@ -28,7 +28,7 @@ usage() {
 
 # What a real guest needs; tests, the demo and the benchmarks share it. The guest's kernel and busybox
 # are fetched by guest-image.sh and never installed.
-guest="qemu-system-x86 iproute2 iputils-ping iperf3 ethtool cpio python3-minimal"
+guest="qemu-system-x86 iproute2 iputils-ping iperf3 ethtool kmod cpio python3-minimal"
 
 packages() {
 	case $1 in

@@ -23,6 +23,8 @@ usage() {
 		    -netdev stream,id=n0,server=off,addr.type=unix,addr.path=/tmp/vm0.sock
 
 		VMTAP_ACCEL names QEMU's accelerator: tcg (default) works everywhere; kvm is faster.
+		VMTAP_INITRD is another initramfs of the cache folder, VMTAP_APPEND more of the kernel's
+		command line.
 	EOF
 }
 
@@ -36,6 +38,7 @@ if [ ! -s "$image/vmlinuz" ] || [ ! -s "$image/initrd" ]; then
 fi
 args="console=ttyS0 quiet panic=-1 mitigations=off audit=0 apparmor=0"
 args+=" cryptomgr.notests no_timer_check tsc=reliable"
+args+=" ${VMTAP_APPEND:-}"
 exec qemu-system-x86_64 -machine pc -accel "${VMTAP_ACCEL:-tcg}" -m 256 \
 	-nodefaults -no-user-config -display none -monitor none \
-	-kernel "$image/vmlinuz" -initrd "$image/initrd" -append "$args" "$@"
+	-kernel "$image/vmlinuz" -initrd "$image/${VMTAP_INITRD:-initrd}" -append "$args" "$@"

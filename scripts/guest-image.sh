@@ -5,7 +5,9 @@
 #
 # The kernel is Debian's cloud kernel, unpacked and not installed; the initramfs holds a
 # static busybox, the virtio-net drivers, iperf3, ping, ethtool and scripts/guest/init. Both are
-# kept in the cache folder and made again only when what they are made of changed.
+# kept in the cache folder and made again only when what they are made of changed. Beside them,
+# for scripts/test-in-guest.sh: initrd-share, whose init goes on in a file system that the host
+# shares, and every module of the kernel.
 #
 # Two of these may run at once: the second waits for the first, then finds everything
 # done. Files appear by rename, so that a reader sees an old or a new one, never half.
@@ -18,14 +20,14 @@ usage() {
 	cat <<-EOF
 		usage: scripts/guest-image.sh [--refresh | --path]
 
-		Makes vmlinuz and initrd in $cache
+		Makes vmlinuz, initrd and initrd-share in $cache
 		(\$VMTAP_CACHE, or vmtap under \$XDG_CACHE_HOME or ~/.cache) unless they are there
 		and up to date; prints what it does, and nothing when there is nothing to do.
 
 		  --refresh  fetch the newest kernel and busybox again
 		  --path     print the cache folder and do nothing
 
-		It needs apt's package lists, iperf3, ping, ethtool, cpio and gzip.
+		It needs apt's package lists, iperf3, ping, ethtool, kmod, cpio and gzip.
 
 		Exit status: 0 they are there, 1 it failed, 2 wrong usage, 3 a package cannot be had.
 	EOF
@@ -53,11 +55,14 @@ esac
 # In the order in which they are loaded.
 modules="virtio_ring virtio failover net_failover virtio_net
 	virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci"
+share_modules="virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci
+	fuse virtiofs overlay"
 programs="iperf3 ping ethtool"
 
 # What the initramfs is made of, apart from what is fetched: a change here makes it anew.
 recipe() {
-	local p files=("$here/guest-image.sh" "$here/guest/init" "$here/guest/udhcpc.script")
+	local p files=("$here/guest-image.sh" "$here/guest/init" "$here/guest/init-share"
+		"$here/guest/udhcpc.script")
 	for p in $programs; do
 		files+=("$(command -v "$p")") || missing "$p is not installed; see scripts/deps.sh demo"
 	done
@@ -85,9 +90,18 @@ kernel_package() {
 		awk '/Depends: linux-image-/ { print $2; exit }'
 }
 
-# kernel/: vmlinuz, the modules and a file `version`
+# take_modules FOLDER LIST MODULE...: beside vmlinuz, and their names into the file LIST
+take_modules() {
+	local m dir=$1 list=$2
+	for m in "${@:3}"; do # one that is built in has no file
+		find "$dir/lib/modules" -name "$m.ko" -exec cp {} "$dir/" \;
+		[ ! -e "$dir/$m.ko" ] || echo "$m" >>"$dir/$list"
+	done
+}
+
+# kernel/: vmlinuz, lib/modules, the modules of either initramfs in their order, a file `version`
 make_kernel() {
-	local package m dir=$work/kernel
+	local package dir=$work/kernel
 	package=$(kernel_package)
 	if [ -z "$package" ] && [ "$(id -u)" = 0 ]; then
 		say "fetching the package lists"
@@ -98,10 +112,13 @@ make_kernel() {
 	fetch "$package" "$work/unpacked"
 	mkdir "$dir"
 	cp "$work"/unpacked/boot/vmlinuz-* "$dir/vmlinuz"
-	for m in $modules; do # one that is built in has no file
-		find "$work/unpacked/lib/modules" -name "$m.ko" -exec cp {} "$dir/" \;
-		[ ! -e "$dir/$m.ko" ] || echo "$m" >>"$dir/order"
-	done
+	mkdir "$dir/lib"
+	mv "$work/unpacked/lib/modules" "$dir/lib/"
+	PATH=$PATH:/usr/sbin:/sbin depmod -b "$dir" "$(ls "$dir/lib/modules")" || die "depmod failed"
+	# shellcheck disable=SC2086
+	take_modules "$dir" order $modules
+	# shellcheck disable=SC2086
+	take_modules "$dir" order-share $share_modules
 	[ -e "$dir/virtio_net.ko" ] || die "$package has no virtio_net driver"
 	echo "$package" >"$dir/version"
 	rm -rf "$cache/kernel" "$work/unpacked"
@@ -135,20 +152,39 @@ install_program() {
 	done < <(ldd "$f" | grep -o '/[^ ]*')
 }
 
-make_initrd() {
-	local root=$work/root a p
-	mkdir -p "$root"/{bin,lib/modules,proc,sys,dev,etc/udhcpc,tmp}
+# make_root FOLDER INIT ORDER: busybox, the modules that the file ORDER lists, and an init
+make_root() {
+	local root=$1 a m
+	mkdir -p "$root"/{bin,lib/modules,proc,sys,dev,tmp}
 	cp "$cache/busybox" "$root/bin/busybox"
 	for a in $("$cache/busybox" --list); do
 		[ "$a" = busybox ] || ln -s busybox "$root/bin/$a"
 	done
-	cp "$cache"/kernel/*.ko "$cache/kernel/order" "$root/lib/modules/"
+	while read -r m; do cp "$cache/kernel/$m.ko" "$root/lib/modules/"; done <"$cache/kernel/$3"
+	cp "$cache/kernel/$3" "$root/lib/modules/order"
+	install -m 755 "$2" "$root/init"
+}
+
+# pack FOLDER NAME: into the cache
+pack() {
+	(cd "$1" && find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --quiet) | gzip -1 >"$work/$2"
+	mv "$work/$2" "$cache/$2"
+}
+
+make_initrd_share() {
+	make_root "$work/share" "$here/guest/init-share" order-share
+	mkdir "$work"/share/{host,rw,new}
+	pack "$work/share" initrd-share
+}
+
+make_initrd() {
+	local root=$work/root p
+	make_root "$root" "$here/guest/init" order
+	mkdir -p "$root/etc/udhcpc"
 	for p in $programs; do install_program "$p" "$root"; done
 	echo "root:x:0:0:root:/tmp:/bin/sh" >"$root/etc/passwd"
 	install -m 755 "$here/guest/udhcpc.script" "$root/etc/udhcpc/default.script"
-	install -m 755 "$here/guest/init" "$root/init"
-	(cd "$root" && find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --quiet) | gzip -1 >"$work/initrd"
-	mv "$work/initrd" "$cache/initrd"
+	pack "$root" initrd
 	cp "$cache/kernel/vmlinuz" "$work/vmlinuz"
 	mv "$work/vmlinuz" "$cache/vmlinuz"
 }
@@ -156,7 +192,7 @@ make_initrd() {
 mkdir -p "$cache"
 up_to_date() {
 	[ -z "$refresh" ] && [ -s "$cache/vmlinuz" ] && [ -s "$cache/initrd" ] &&
-		[ -x "$cache/busybox" ] && [ "$(cat "$cache/recipe" 2>/dev/null)" = "$wanted" ]
+		[ -s "$cache/initrd-share" ] && [ -d "$cache/kernel/lib/modules" ] && [ -x "$cache/busybox" ] && [ "$(cat "$cache/recipe" 2>/dev/null)" = "$wanted" ]
 }
 wanted=$(recipe)
 ! up_to_date || exit 0
@@ -172,10 +208,11 @@ work=$(mktemp -d "$cache/work.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-if [ -n "$refresh" ] || [ ! -s "$cache/kernel/version" ]; then make_kernel; fi
+if [ -n "$refresh" ] || [ ! -s "$cache/kernel/version" ] || [ ! -s "$cache/kernel/order-share" ]; then make_kernel; fi
 if [ -n "$refresh" ] || [ ! -x "$cache/busybox" ]; then make_busybox; fi
 say "packing the initramfs"
 make_initrd
+make_initrd_share
 echo "$wanted" >"$work/recipe"
 mv "$work/recipe" "$cache/recipe"
 say "$(cat "$cache/kernel/version"), $(du -kL "$cache/initrd" | cut -f1) KiB of initramfs in $cache"

@@ -24,6 +24,8 @@ usage() {
 		  unit    C units, also built by clang; seconds, no root
 		  net     real TAPs in own namespaces
 		  guest   a Linux guest in QEMU
+		  vhost   the kernel's vhost-net and a sample of net, in a guest whose kernel has it
+		  in-guest  that and all of net in such a guest: half an hour, and not a part of all
 		  asan    unit and net under AddressSanitizer and UndefinedBehaviorSanitizer
 		  tsan    what runs in several threads, and all that has several queues, under ThreadSanitizer
 		  bench   every benchmark, too briefly to measure anything: does it still run?
@@ -98,6 +100,20 @@ suite() {
 	count "$name" "$p" "$f" "$s"
 }
 
+# in_guest NAME SECONDS TESTS...: pytest on the kernel of a guest; see scripts/test-in-guest.sh
+in_guest() {
+	say "$1"
+	if [ "$(id -u)" != 0 ]; then
+		echo "skipped: it takes root to share files with a guest"
+		count "$1" 0 0 1
+		return
+	fi
+	scripts/test-in-guest.sh --timeout "$2" --junit "$logs/junit.xml" --durations=5 "${@:3}" || true
+	read -r p f s < <($py tests/lib/tally.py junit "$logs/junit.xml")
+	rm -f "$logs/junit.xml"
+	count "$1" "$p" "$f" "$s"
+}
+
 lint() {
 	say "lint"
 	check "format of the sources" make -s check-format
@@ -152,6 +168,8 @@ run() {
 		;;
 	net) suite tests/net "network tests" ;;
 	guest) suite tests/guest "guest tests" ;;
+	vhost) in_guest "vhost-net, in a guest" 900 tests/vhost tests/net/test_tap_open.py ;;
+	in-guest) in_guest "network tests and vhost-net, in a guest" 3600 tests/vhost tests/net ;;
 	asan) asan ;;
 	matrix) matrix ;;
 	tsan) tsan ;;
@@ -167,8 +185,8 @@ suites=()
 for arg; do
 	case $arg in
 	-h | --help) usage && exit 0 ;;
-	all) suites+=(lint unit net guest bench asan tsan fuzz) ;;
-	lint | unit | net | guest | bench | asan | tsan | fuzz | matrix) suites+=("$arg") ;;
+	all) suites+=(lint unit net guest vhost bench asan tsan fuzz) ;;
+	lint | unit | net | guest | vhost | in-guest | bench | asan | tsan | fuzz | matrix) suites+=("$arg") ;;
 	*)
 		usage >&2
 		exit 2
