@@ -30,10 +30,11 @@ LAYERS = {
     "helper": "base tapdev",
     "host": "base conf tapdev helper",
     "virtio": "base",
+    "vhost": "base virtio",
     "net": "base loop",
     "sock": "base conf net",
-    "port/*": "base loop conf tapdev virtio net sock",
-    "api": "base loop conf host net port/*",
+    "port/*": "base loop conf tapdev virtio vhost net sock",
+    "api": "base loop conf host vhost net port/*",
     "cli": "",
 }
 

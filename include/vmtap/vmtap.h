@@ -405,6 +405,138 @@ int vmtap_port_set_offload(struct vmtap_port *port, unsigned offload, struct vmt
 /** Attach or detach queue @queue of a multi-queue TAP (TUNSETQUEUE). */
 int vmtap_port_set_queue(struct vmtap_port *port, unsigned queue, bool on, struct vmtap_error *err);
 
+/* --------------------------------------------------------------- vhost-net */
+
+/*
+ * The kernel's vhost-net carries the frames of a queue pair between its TAP and a guest's rings,
+ * and no process wakes up for them. For a VMM whose guest's memory is in its own process:
+ *
+ *   port = vmtap_port_open(v, "tap,ifname=vm0,vhostforce=on", &err);
+ *   vhost = vmtap_port_vhost(port, 0);
+ *   vmtap_port_set_vnet_hdr_len(port, 12, &err);         as the guest's rings have it
+ *   vmtap_port_set_offload(port, offload, &err);         as the guest takes it
+ *   vmtap_vhost_set_features(vhost, features & vmtap_vhost_features(vhost), &err);
+ *   vmtap_vhost_set_mem(vhost, regions, cnt, &err);
+ *   vmtap_vhost_set_ring(vhost, VMTAP_VHOST_RX, &rx, &err);
+ *   vmtap_vhost_start(vhost, VMTAP_VHOST_RX, &err);      and the same for VMTAP_VHOST_TX
+ *   ...
+ *   vmtap_vhost_stop(vhost, VMTAP_VHOST_RX, &base, &err);
+ *
+ * While a ring of the pair runs, the port neither reads nor writes that queue of the TAP. Closing the
+ * port stops both rings first.
+ */
+
+/** The kernel's side of a queue pair. It belongs to its port. */
+struct vmtap_vhost;
+
+/** The rings of a pair. */
+enum vmtap_vhost_ring_index {
+	VMTAP_VHOST_RX, /* frames for the guest */
+	VMTAP_VHOST_TX, /* frames from it */
+};
+
+/** Event descriptors of a ring (eventfd). */
+enum vmtap_vhost_event {
+	VMTAP_VHOST_KICK, /* from the guest: there are buffers */
+	VMTAP_VHOST_CALL, /* to the guest: they are used */
+	VMTAP_VHOST_ERR,  /* to the VMM: the kernel found something impossible in the ring */
+};
+
+/** struct vmtap_vhost_region - @len bytes of the guest's memory at guest physical address @gpa,
+ *  and where they are in this process */
+struct vmtap_vhost_region {
+	uint64_t gpa, len;
+	void *host;
+};
+
+/**
+ * struct vmtap_vhost_ring - A split ring
+ * @size:    sizeof(struct vmtap_vhost_ring)
+ * @entries: of the ring
+ * @base:    the available index that it goes on with
+ * @desc, @avail, @used: addresses of its parts in this process; with VIRTIO_F_ACCESS_PLATFORM
+ *           what the IOTLB translates
+ * @log_used, @used_gpa: log writes to the used ring, which has that guest physical address
+ * @endian:  byte order of a legacy guest
+ * @kick, @call, @err: eventfds, borrowed during the call; -1: none
+ */
+struct vmtap_vhost_ring {
+	size_t size;
+	unsigned entries;
+	uint32_t base;
+	uint64_t desc, avail, used;
+	bool log_used;
+	uint64_t used_gpa;
+	enum vmtap_endian endian;
+	int kick, call, err;
+};
+
+/** What a message of the IOTLB says. */
+enum vmtap_iotlb_type {
+	VMTAP_IOTLB_MISS = 1,	     /* from the kernel: it needs a translation of @iova */
+	VMTAP_IOTLB_UPDATE = 2,	     /* to it: here is one */
+	VMTAP_IOTLB_INVALIDATE = 3,  /* to it: that range ends */
+	VMTAP_IOTLB_ACCESS_FAIL = 4, /* from it: the guest may not do that there */
+};
+
+#define VMTAP_IOTLB_READ 1u
+#define VMTAP_IOTLB_WRITE 2u
+
+struct vmtap_vhost_iotlb {
+	enum vmtap_iotlb_type type;
+	unsigned perm; /* VMTAP_IOTLB_READ, VMTAP_IOTLB_WRITE */
+	uint64_t iova, len;
+	void *host;
+};
+
+/** vmtap_port_vhost() - The kernel's side of queue pair @pair (from 0) of a TAP with vhost=on.
+ *  Return: borrowed, until the port is closed; NULL: there is none. */
+struct vmtap_vhost *vmtap_port_vhost(struct vmtap_port *port, unsigned pair);
+
+/** vmtap_vhost_fd() - The descriptor of /dev/vhost-net; readable when vmtap_vhost_iotlb_recv() has
+ *  something. Borrowed. */
+int vmtap_vhost_fd(const struct vmtap_vhost *vhost);
+/** vmtap_vhost_features() - Feature bits (VIRTIO_*, VHOST_F_LOG_ALL) of rings that this kernel has.
+ *  Those of checksums and segmentation are the TAP's: vmtap_port_set_offload(). */
+uint64_t vmtap_vhost_features(const struct vmtap_vhost *vhost);
+/** vmtap_vhost_set_features() - What the guest acknowledged, before rings start; VHOST_F_LOG_ALL
+ *  also while they run. -EOPNOTSUPP: not among vmtap_vhost_features(). */
+int vmtap_vhost_set_features(struct vmtap_vhost *vhost, uint64_t features, struct vmtap_error *err);
+/** vmtap_vhost_set_mem() - The guest's memory; also while rings run, if they stay where they are.
+ *  Neighbours are joined. -E2BIG: more regions than this kernel takes (64, mostly). */
+int vmtap_vhost_set_mem(struct vmtap_vhost *vhost, const struct vmtap_vhost_region *regions,
+			unsigned cnt, struct vmtap_error *err);
+/** vmtap_vhost_set_log() - The dirty log: a bit for 4096 bytes of the guest's memory, from
+ *  address 0 to its end. Before VHOST_F_LOG_ALL is set. @event: an eventfd, written for each
+ *  write to the log; -1: none. */
+int vmtap_vhost_set_log(struct vmtap_vhost *vhost, void *log, int event, struct vmtap_error *err);
+/** vmtap_vhost_set_ring() - Describe a ring that is stopped. @r is borrowed. */
+int vmtap_vhost_set_ring(struct vmtap_vhost *vhost, unsigned ring, const struct vmtap_vhost_ring *r,
+			 struct vmtap_error *err);
+/** vmtap_vhost_set_event() - Another event descriptor, also while the ring runs; -1: none. */
+int vmtap_vhost_set_event(struct vmtap_vhost *vhost, unsigned ring, enum vmtap_vhost_event event,
+			  int fd, struct vmtap_error *err);
+/** vmtap_vhost_set_ring_log() - Begin or end to log writes to the used ring, also while it runs. */
+int vmtap_vhost_set_ring_log(struct vmtap_vhost *vhost, unsigned ring, bool on, uint64_t used_gpa,
+			     struct vmtap_error *err);
+/** vmtap_vhost_set_poll() - Microseconds that the kernel looks for work before it sleeps; 0: none.
+ *  Both rings; in the beginning what poll-us= said. */
+int vmtap_vhost_set_poll(struct vmtap_vhost *vhost, unsigned poll_us, struct vmtap_error *err);
+/** vmtap_vhost_start() - The kernel serves the ring from now on. */
+int vmtap_vhost_start(struct vmtap_vhost *vhost, unsigned ring, struct vmtap_error *err);
+/** vmtap_vhost_stop() - It serves it no longer. Return: 0 and @base (may be NULL), with which the
+ *  ring goes on later; fine when it is stopped. */
+int vmtap_vhost_stop(struct vmtap_vhost *vhost, unsigned ring, uint32_t *base,
+		     struct vmtap_error *err);
+/** vmtap_vhost_reset() - As after opening: rings stopped, memory, log and features forgotten. */
+int vmtap_vhost_reset(struct vmtap_vhost *vhost, struct vmtap_error *err);
+/** vmtap_vhost_iotlb_send() - An update or an invalidation. */
+int vmtap_vhost_iotlb_send(struct vmtap_vhost *vhost, const struct vmtap_vhost_iotlb *msg,
+			   struct vmtap_error *err);
+/** vmtap_vhost_iotlb_recv() - Return: 1 and @msg; 0: there is none; or a negative errno. */
+int vmtap_vhost_iotlb_recv(struct vmtap_vhost *vhost, struct vmtap_vhost_iotlb *msg,
+			   struct vmtap_error *err);
+
 /* ------------------------------------------------------- application ports */
 
 /**
