@@ -196,6 +196,19 @@ unsigned mem_cnt(const struct mem *m)
 	return m->cnt;
 }
 
+unsigned mem_regions(const struct mem *m, struct vmtap_vhost_region *regions, unsigned max)
+{
+	unsigned i;
+
+	for (i = 0; i < m->cnt && i < max; i++)
+		regions[i] = (struct vmtap_vhost_region) {
+			.gpa = m->regions[i].gpa,
+			.len = m->regions[i].size,
+			.host = m->regions[i].host,
+		};
+	return i;
+}
+
 bool mem_is_lost(const struct mem *m)
 {
 	return atomic_load_explicit(&m->lost, memory_order_acquire) ||
@@ -290,6 +303,15 @@ void mem_log_on(struct mem *m, bool on)
 bool mem_is_logging(const struct mem *m)
 {
 	return m->logging;
+}
+
+void *mem_log(const struct mem *m)
+{
+	const struct region *last = m->cnt ? &m->regions[m->cnt - 1] : NULL;
+
+	if (last && (last->gpa + last->size - 1) / DIRTY_PAGE >= m->log.pages)
+		return NULL;
+	return m->log.map.host;
 }
 
 void mem_dirty(const struct mem *m, uint64_t gpa, uint64_t len)

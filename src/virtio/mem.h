@@ -61,6 +61,9 @@ void mem_clear(struct mem *m);
 
 unsigned mem_cnt(const struct mem *m);
 
+/** mem_regions() - Where they are: the first @max of mem_cnt(). Return: how many. */
+unsigned mem_regions(const struct mem *m, struct vmtap_vhost_region *regions, unsigned max);
+
 /** mem_is_lost() - Was a page of it, or of the dirty log, taken away? Stays true until mem_clear(). */
 bool mem_is_lost(const struct mem *m);
 
@@ -90,6 +93,10 @@ int mem_log_set(struct mem *m, int fd, uint64_t size, uint64_t offset, const cha
 /** mem_log_on() - Log, or not. Off in the beginning. */
 void mem_log_on(struct mem *m, bool on);
 bool mem_is_logging(const struct mem *m);
+
+/** mem_log() - The log's first byte, for somebody else who writes to it. NULL: there is none, or it does not
+ *  reach to the end of the guest's memory. */
+void *mem_log(const struct mem *m);
 
 /** mem_dirty() - [@gpa, @gpa + @len) was written; after the data, before it is published. Atomic against
  *  the front end that collects the bits. Nothing when not logging; what lies beyond the log is left out. */

@@ -102,7 +102,7 @@ struct vring_fd {
 
 /**
  * struct vring - A ring
- * @runs:     started, and not broken
+ * @runs:     started, not broken, and not @lent
  * @avail_at: next to fetch. Split: the free-running index; packed: the place in the ring, and
  *            @avail_wrap the wrap counter
  * @used_at:  where the driver looks for used ones, with @used_wrap; @push_at, @push_wrap: the same
@@ -144,7 +144,7 @@ struct vring {
 	uint64_t desc_gpa, used_gpa;
 	struct vring_fd call, err;
 	const char *error;
-	bool started;
+	bool started, lent;
 	uint32_t base;
 	struct vring_config cfg;
 	struct iovec iov[VRING_IOV_MAX];

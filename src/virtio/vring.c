@@ -202,6 +202,7 @@ uint32_t vring_stop(struct vring *r)
 {
 	if (!r->started)
 		return r->base;
+	assert(!r->lent);
 	vring_publish(r);
 	/* a ring that broke keeps what was pushed and not shown: nobody saw it */
 	r->pushed = r->done;
@@ -212,6 +213,45 @@ uint32_t vring_stop(struct vring *r)
 	r->again = NULL;
 	r->inflight = NULL;
 	return r->base;
+}
+
+bool vring_lend(struct vring *r, struct vmtap_vhost_ring *where)
+{
+	if (!r->runs || r->packed || r->popped != r->pushed || r->batch ||
+	    r->again_at < r->again_cnt)
+		return false;
+	*where = (struct vmtap_vhost_ring) {
+		.size = sizeof(*where),
+		.entries = r->size,
+		.base = r->avail_at,
+		.desc = (uintptr_t)r->desc,
+		.avail = (uintptr_t)r->avail,
+		.used = (uintptr_t)r->used,
+		.log_used = r->log_used && mem_is_logging(r->mem),
+		.used_gpa = r->used_gpa,
+		.kick = -1,
+		.call = -1,
+		.err = -1,
+	};
+	r->lent = true;
+	r->runs = false;
+	return true;
+}
+
+/* As after a start: the ring itself says how far it is used. */
+void vring_take_back(struct vring *r)
+{
+	if (!r->lent)
+		return;
+	r->lent = false;
+	r->runs = true;
+	r->called = false;
+	r->busy = 0;
+	free(r->again);
+	r->again = NULL;
+	r->again_at = r->again_cnt = 0;
+	if (vring_split_start(r) < 0)
+		vring_set_broken(r, "there is no memory to look for chains in flight");
 }
 
 void vring_set_log(struct vring *r, bool on, uint64_t used_gpa)
@@ -230,7 +270,7 @@ void vring_set_fds(struct vring *r, int call, int err_fd)
 
 void vring_call(struct vring *r)
 {
-	if (r->runs)
+	if (r->runs || r->lent)
 		vring_fd_raise(&r->call);
 }
 

@@ -111,6 +111,18 @@ const char *vring_error(const struct vring *r);
 /** vring_set_broken() - The device found the contents of a chain to be impossible. @why: static text. */
 void vring_set_broken(struct vring *r, const char *why);
 
+/**
+ * vring_lend() - Let somebody else be the device, in order, until vring_take_back()
+ * @where: entries, addresses, index and log, for the borrower; descriptors are left alone
+ *
+ * Meanwhile nothing is popped or published here, and the ring is started.
+ * Return: false: it is packed, broken, or has chains that are popped, or to be popped again in another
+ * order.
+ */
+bool vring_lend(struct vring *r, struct vmtap_vhost_ring *where);
+/** vring_take_back() - The borrower has stopped; go on where it did. */
+void vring_take_back(struct vring *r);
+
 /** vring_set_log() - Log writes to the ring itself from now on, or not. */
 void vring_set_log(struct vring *r, bool on, uint64_t used_gpa);
 
