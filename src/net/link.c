@@ -213,6 +213,11 @@ static void link_pairs_used(struct junction *j, struct port *p)
 		tell_pairs(other(l, p), p);
 }
 
+static struct port *link_other(struct junction *j, const struct port *p)
+{
+	return other((struct link *)j, p);
+}
+
 static void link_leave(struct junction *j, struct port *p)
 {
 	link_close((struct link *)j);
@@ -224,6 +229,7 @@ static const struct junction_ops link_ops = {
 	.writable = link_writable,
 	.changed = link_changed,
 	.pairs_used = link_pairs_used,
+	.other = link_other,
 	.leave = link_leave,
 };
 
@@ -353,6 +359,8 @@ void link_close(struct link *l)
 	for (int i = 0; i < 2; i++) {
 		struct port *p = l->ports[i];
 
+		if (p->ops->vhost_changed && !p->closed)
+			p->ops->vhost_changed(p);
 		if (p->ops->set_offload && !p->closed)
 			p->ops->set_offload(p, 0);
 	}

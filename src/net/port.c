@@ -357,6 +357,31 @@ void port_fail(struct port *p, const struct vmtap_error *err)
 	state_changed(p, VMTAP_PORT_BROKEN);
 }
 
+struct port *port_peer(const struct port *p)
+{
+	return p->junction && p->junction->ops->other ? p->junction->ops->other(p->junction, p)
+						      : NULL;
+}
+
+bool port_peer_vhost(const struct port *p, unsigned pair, unsigned hdr_len,
+		     struct port_vhost *vhost)
+{
+	struct port *peer = port_peer(p);
+
+	/* a queue that is another's in user space cannot be the kernel's */
+	if (!peer || !peer->ops->vhost || peer->pair_cnt != p->pair_cnt)
+		return false;
+	return peer->ops->vhost(peer, pair, hdr_len, vhost);
+}
+
+void port_vhost_changed(struct port *p)
+{
+	struct port *peer = port_peer(p);
+
+	if (peer && peer->ops->vhost_changed)
+		peer->ops->vhost_changed(peer);
+}
+
 void port_set_accepts(struct port *p, unsigned accepts)
 {
 	if (p->accepts == accepts)

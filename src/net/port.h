@@ -50,6 +50,7 @@ struct burst;
 struct port;
 struct port_lane;
 struct port_loan;
+struct port_vhost;
 struct workers;
 struct junction;
 
@@ -64,6 +65,10 @@ struct junction;
  * @moved:       after @leave_loops: the lanes have their new loops. Return: 0 or -errno
  * @pairs_used:  which queue pairs @peer uses, @lanes[].used in it, is to be looked at; @peer NULL: ours do not
  *               belong to a peer's. NULL: not interested
+ * @rings:       the outside has rings in shared memory, which the kernel may serve (@vhost_changed), or
+ *               an application that drives vhost-net itself
+ * @vhost:       see port_peer_vhost(). NULL: there is none
+ * @vhost_changed: what the peer's @vhost said holds no longer; ask again, now. NULL: never asked
  * @send:        frames for the outside, 1..VMTAP_BURST_MAX, of the forms that
  *               @accepts names; never blocks. Return: frames taken (delivered or dropped and
  *               counted with port_drop()). Fewer than @cnt: lane_writable() follows once.
@@ -95,6 +100,9 @@ struct port_ops {
 	void (*settle)(struct port_lane *l);
 	void (*resume)(struct port_lane *l);
 	void (*pairs_used)(struct port *p, const struct port *peer);
+	bool rings;
+	bool (*vhost)(struct port *p, unsigned pair, unsigned hdr_len, struct port_vhost *vhost);
+	void (*vhost_changed)(struct port *p);
 	void (*set_poll)(struct port *p, bool on);
 	int (*set_offload)(struct port *p, unsigned offload);
 	int (*set_link)(struct port *p, bool up, struct vmtap_error *err);
@@ -152,6 +160,16 @@ struct port_lane {
 	struct burst *burst;
 	bool held, blocked, resume_owed, used;
 	struct vmtap_stats stats;
+};
+
+/**
+ * struct port_vhost - The kernel's side of a queue pair
+ * @handle: borrowed, until @vhost_changed is called
+ * @must:   the user wants it so: what makes it impossible is an error
+ */
+struct port_vhost {
+	struct vmtap_vhost *handle;
+	bool must;
 };
 
 /**
@@ -266,6 +284,18 @@ void port_fail(struct port *p, const struct vmtap_error *err);
  *  from inside of moving frames: the peer may take the queue out of its loop. */
 void port_use_pairs(struct port *p, const uint8_t *pairs, unsigned cnt);
 
+/** port_peer() - The port that it is joined to; NULL: none. */
+struct port *port_peer(const struct port *p);
+
+/** port_peer_vhost() - Can the kernel carry queue pair @pair between the outside of @p, which has the
+ *  rings, and its peer, which has the device? @hdr_len: of the guest's virtio-net header.
+ *  Return: false: no; the peer says why. */
+bool port_peer_vhost(const struct port *p, unsigned pair, unsigned hdr_len,
+		     struct port_vhost *vhost);
+
+/** port_vhost_changed() - What port_peer_vhost() told the peer holds no longer. */
+void port_vhost_changed(struct port *p);
+
 /** port_set_accepts() - @accepts changed after the start: the junction negotiates again. */
 void port_set_accepts(struct port *p, unsigned accepts);
 
@@ -326,6 +356,7 @@ void port_free(struct port *p);
  * @writable: @l, which had taken fewer than offered, has room again
  * @changed:  @p's accepts or link changed
  * @pairs_used: @p uses other queue pairs than before. NULL: not interested
+ * @other:    the one port that @p is joined to; NULL: there is no such operation, or port
  * @leave:    @p closes
  */
 struct junction_ops {
@@ -335,6 +366,7 @@ struct junction_ops {
 	void (*writable)(struct junction *j, struct port_lane *l);
 	void (*pairs_used)(struct junction *j, struct port *p);
 	void (*changed)(struct junction *j, struct port *p);
+	struct port *(*other)(struct junction *j, const struct port *p);
 	void (*leave)(struct junction *j, struct port *p);
 };
 

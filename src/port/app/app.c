@@ -121,6 +121,7 @@ static void app_free(struct port *p)
 
 const struct port_ops app_ops = {
 	.type = "app",
+	.rings = true,
 	.start = app_start,
 	.send = app_receive,
 	.resume = app_resume,
