@@ -29,8 +29,10 @@ struct tap_queue {
 	unsigned index;
 	int fd; /* owned */
 	bool attached;
-	bool unwanted; /* by the owner of the port: tap_set_queue() */
-	bool unused;   /* by the peer */
+	bool unwanted;		   /* by the owner of the port: tap_set_queue() */
+	bool unused;		   /* by the peer */
+	bool taken;		   /* the kernel reads it, for @vhost */
+	struct vmtap_vhost *vhost; /* owned; NULL: none */
 };
 
 /**
@@ -87,8 +89,10 @@ struct tap {
 	enum vmtap_endian endian;
 	bool swap_hdr; /* the device's header is of the other byte order */
 	bool may_block;
-	bool created;	 /* it did not exist before */
-	bool script_ran; /* so the down script is due */
+	bool created;		/* it did not exist before */
+	bool script_ran;	/* so the down script is due */
+	bool vhost_away;	/* there is no device for the queues' @vhost */
+	struct loop_watch gone; /* tells that it is deleted, for queues that are taken */
 	struct log_limit down_limit;
 	struct loop_timer retry; /* looks for a device that vanished */
 	struct tap_macvtap macvtap;
@@ -139,6 +143,8 @@ static inline struct tap_lane *tap_lane_of(const struct tap *t, unsigned queue)
 {
 	return t->lanes[t->port.lane_cnt > 1 ? queue : 0];
 }
+/** tap_queue_rewatch() - What is to be watched of a queue has changed. */
+void tap_queue_rewatch(struct tap_queue *q);
 /** tap_swap_hdr() - Byte order of the device's header, where it is not ours. */
 void tap_swap_hdr(struct vmtap_net_hdr *hdr);
 
@@ -154,6 +160,28 @@ int tap_device_reopen(struct tap *t, struct vmtap_error *err);
 /** tap_want_vnet_hdr() - Is @fd to have the header, as vnet_hdr= and the kernel say?
  *  Return: 0 or -errno and @err. */
 int tap_want_vnet_hdr(struct tap *t, int fd, bool *want, struct vmtap_error *err);
+
+/** tap_resolve_fd() - fd=N or fd=NAME. @named: it was given to us. Return: the descriptor, or -errno and
+ *  @err. */
+int tap_resolve_fd(const struct port_env *env, const char *text, bool *named,
+		   struct vmtap_error *err);
+
+/* tap-vhost.c, the kernel's vhost-net beside the queues */
+
+/** tap_vhost_open() - As the options say. Return: 0, also where it cannot be had and need not; -errno and
+ *  @err. */
+int tap_vhost_open(struct tap *t, const struct conf *conf, struct vmtap_error *err);
+/** tap_vhost_check() - Could it? */
+int tap_vhost_check(const struct port_env *env, const struct tap_opts *opts,
+		    const struct conf *conf, struct vmtap_error *err);
+/** tap_vhost_start() - The port was joined: is there somebody with rings? Return: 0 or -errno and @err. */
+int tap_vhost_start(struct tap *t, struct vmtap_error *err);
+/** tap_vhost_device() - The queues' descriptors are about to go (@there false), or there again. */
+void tap_vhost_device(struct tap *t, bool there);
+/** tap_vhost_close() - Before the device is closed. */
+void tap_vhost_close(struct tap *t);
+/** tap_vhost() - As ops->vhost. */
+bool tap_vhost(struct port *p, unsigned pair, unsigned hdr_len, struct port_vhost *vhost);
 
 /** struct tap_fd_info - What a descriptor says of the TAP behind it */
 struct tap_fd_info {

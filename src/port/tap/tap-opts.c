@@ -97,27 +97,46 @@ static int sndbuf(const struct conf *c)
 	return bytes && bytes < SNDBUF_MIN ? SNDBUF_MIN : (int)bytes;
 }
 
+/* As QEMU has it: descriptors come with descriptors, each of its own kind. */
+static int check_vhost_keys(const struct conf *c, const struct tap_opts *o, struct vmtap_error *err)
+{
+	static const char *const one[] = { "vhostfd", NULL }, *const many[] = { "vhostfds", NULL };
+	unsigned cnt = conf_list_cnt(c, "vhostfds"), fds = conf_list_cnt(c, "fds");
+
+	if (conf_has(c, "fds")) {
+		if (conf_exclude(c, "not together with fds=, but vhostfds= is", one, err) < 0)
+			return -EINVAL;
+	} else if (conf_has(c, "vhostfds")) {
+		return conf_exclude(c, "only together with fds=", many, err);
+	}
+	if (conf_has(c, "vhostfd") && o->queues > 1) {
+		error_set(err, EINVAL, conf_object(c), "parse the options",
+			  "vhostfd: one descriptor does not do for %u queues", o->queues);
+		error_remedy(err, "leave it out, or use fds= and vhostfds=");
+		return -EINVAL;
+	}
+	if (!conf_has(c, "vhostfds") || cnt == fds)
+		return 0;
+	error_set(err, EINVAL, conf_object(c), "parse the options",
+		  "vhostfds: %u descriptors for the %u queues of fds=", cnt, fds);
+	error_remedy(err, "give as many as in fds=");
+	return -EINVAL;
+}
+
 static int check_vhost(const struct conf *c, struct tap_opts *o, struct vmtap_error *err)
 {
-	const char *must = conf_has(c, "vhostfd")	       ? "vhostfd"
-			   : conf_has(c, "vhostfds")	       ? "vhostfds"
-			   : conf_bool(c, "vhostforce", false) ? "vhostforce=on"
-							       : NULL;
-	bool off = conf_has(c, "vhost") && !conf_bool(c, "vhost", false);
+	const char *fd = conf_has(c, "vhostfd")	   ? "vhostfd"
+			 : conf_has(c, "vhostfds") ? "vhostfds"
+						   : NULL;
+	const bool force = conf_bool(c, "vhostforce", false);
 
-	if (off && must && strcmp(must, "vhostforce=on") == 0)
-		must = NULL;
-	if (must && off)
+	o->vhost = conf_bool(c, "vhost", fd || force);
+	o->vhost_must = o->vhost && (fd || force);
+	o->poll_us = (unsigned)conf_int(c, "poll-us", 0);
+	if (fd && !o->vhost)
 		return error_set(err, EINVAL, conf_object(c), "parse the options",
-				 "%s: not together with vhost=off", must);
-	if (must) {
-		error_set(err, EOPNOTSUPP, conf_object(c), "use vhost-net",
-			  "%s insists on it, and this version of vmtap does not have it", must);
-		error_remedy(err, "leave %s out: vmtap then carries the frames itself", must);
-		return -EOPNOTSUPP;
-	}
-	o->has_vhost = conf_bool(c, "vhost", false);
-	return 0;
+				 "%s: not together with vhost=off", fd);
+	return check_vhost_keys(c, o, err);
 }
 
 static int check_combinations(const struct conf *c, struct tap_opts *o, struct vmtap_error *err)

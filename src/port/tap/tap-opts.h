@@ -34,7 +34,9 @@ struct tap_opts {
 	enum tap_source source;
 	unsigned script_timeout_ms, helper_timeout_ms;
 	enum tap_onoff vnet_hdr, persist, up;
-	bool has_mac, has_sndbuf, has_vhost;
+	bool has_mac, has_sndbuf;
+	bool vhost, vhost_must; /* wanted; an error without it */
+	unsigned poll_us;
 	uint8_t mac[6];
 	unsigned mtu; /* 0: leave it */
 	int sndbuf;   /* bytes; 0: unlimited */

@@ -178,9 +178,10 @@ static void read_turn(struct tap_lane *l, struct tap_queue *q)
 static void watch(const struct tap_lane *l, uint32_t add, uint32_t remove)
 {
 	for (unsigned i = l->first; i < l->end; i++) {
-		struct loop_watch *w = &l->tap->queues[i].watch;
+		struct tap_queue *q = &l->tap->queues[i];
+		const uint32_t out = q->taken ? remove | EPOLLIN : remove;
 
-		loop_mod(l->lane->loop, w, (w->events | add) & ~remove);
+		loop_mod(l->lane->loop, &q->watch, (q->watch.events | add) & ~out);
 	}
 }
 
@@ -228,4 +229,5 @@ void tap_set_poll(struct port *p, bool on)
 		else if (l->next == l->cnt)
 			watch(l, EPOLLIN, 0);
 	}
+	port_vhost_changed(p);
 }

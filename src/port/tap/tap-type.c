@@ -11,9 +11,8 @@
 #include "port/tap/tap-int.h"
 #include "tapdev/explain.h"
 
-/* fd=N or fd=NAME. Return: the descriptor, or -errno and @err. */
-static int resolve_fd(const struct port_env *env, const char *text, bool *named,
-		      struct vmtap_error *err)
+int tap_resolve_fd(const struct port_env *env, const char *text, bool *named,
+		   struct vmtap_error *err)
 {
 	char *end;
 	long value;
@@ -48,7 +47,7 @@ static int take_fds(struct tap *t, const struct conf *conf, struct vmtap_error *
 		const char *text =
 			single ? conf_str(conf, "fd", "") : conf_list_item(conf, "fds", got);
 
-		fds[got] = resolve_fd(t->port.env, text, &named[got], err);
+		fds[got] = tap_resolve_fd(t->port.env, text, &named[got], err);
 		if (fds[got] < 0)
 			ret = fds[got];
 		else
@@ -79,7 +78,7 @@ static int check_fds(const struct port_env *env, const struct conf *conf, struct
 		const char *text =
 			single ? conf_str(conf, "fd", "") : conf_list_item(conf, "fds", i);
 
-		fds[i] = resolve_fd(&look, text, &named, err);
+		fds[i] = tap_resolve_fd(&look, text, &named, err);
 		ret = fds[i] < 0 ? fds[i] : 0;
 	}
 	if (!ret)
@@ -115,9 +114,6 @@ static void say_open(const struct tap *t)
 {
 	const struct port_env *env = t->port.env;
 
-	if (t->opts.has_vhost)
-		log_msg(env->log, VMTAP_LOG_WARNING, t->port.name,
-			"vhost=on: this version has no vhost-net; vmtap carries the frames itself");
 	log_msg(env->log, VMTAP_LOG_INFO, t->port.name, "%s %s, %u queue%s, %s virtio-net header",
 		t->opts.source == TAP_FROM_NAME && t->created ? "created" : "attached to",
 		t->ifname, t->queue_cnt, t->queue_cnt == 1 ? "" : "s",
@@ -152,6 +148,8 @@ static struct port *open_type(const struct port_env *env, const char *name, cons
 	if (!ret)
 		ret = open_device(t, conf, err);
 	if (!ret)
+		ret = tap_vhost_open(t, conf, err);
+	if (!ret)
 		ret = tap_device_keep(t, err);
 	if (ret < 0) {
 		t->script_ran = false; /* no down script for what did not come up */
@@ -184,6 +182,8 @@ static int tap_check(const struct port_env *env, const struct conf *conf, struct
 	if (!ret)
 		ret = opts.source == TAP_FROM_FDS ? check_fds(env, conf, err)
 						  : tap_opts_check(&opts, conf, err);
+	if (!ret)
+		ret = tap_vhost_check(env, &opts, conf, err);
 	tap_opts_fini(&opts);
 	return ret;
 }

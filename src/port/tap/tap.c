@@ -42,6 +42,7 @@ static void device_lost(struct tap *t)
 	struct vmtap_error err = { 0 };
 	char name[80];
 
+	tap_vhost_device(t, false);
 	tap_device_close(t);
 	if (t->opts.reconnect_ms) {
 		log_msg(t->port.env->log, VMTAP_LOG_WARNING, t->port.name,
@@ -140,10 +141,24 @@ static int lanes_prepare(struct tap *t)
 }
 
 /* Also while nothing is read, a device that is deleted must be noticed. The kernel then wakes those
- * who wait for EPOLLIN or EPOLLPRI, and EPOLLPRI alone never wakes us for a frame. */
-static uint32_t queue_events(const struct tap_lane *l)
+ * who wait for EPOLLIN or EPOLLPRI, and EPOLLPRI alone never wakes us for a frame.
+ * It does wake this thread inside the kernel: where another reads the queue, something else tells. */
+static uint32_t queue_events(const struct tap_lane *l, const struct tap_queue *q)
 {
-	return EPOLLPRI | (l->tap->port.polling && l->next == l->cnt ? EPOLLIN : 0);
+	const bool reads = l->tap->port.polling && l->next == l->cnt;
+
+	if (q->taken && l->tap->gone.fd >= 0)
+		return 0;
+	return EPOLLPRI | (reads && !q->taken ? EPOLLIN : 0);
+}
+
+void tap_queue_rewatch(struct tap_queue *q)
+{
+	const struct tap_lane *l = q->watch.fd >= 0 ? tap_lane_of(q->tap, q->index) : NULL;
+
+	if (l)
+		loop_mod(l->lane->loop, &q->watch,
+			 queue_events(l, q) | (q->watch.events & EPOLLOUT));
 }
 
 static int watch_queue(struct tap_queue *q)
@@ -153,7 +168,7 @@ static int watch_queue(struct tap_queue *q)
 	if (q->watch.fd >= 0)
 		return 0;
 	q->watch.ready = tap_queue_ready;
-	return loop_add(l->lane->loop, &q->watch, q->fd, queue_events(l));
+	return loop_add(l->lane->loop, &q->watch, q->fd, queue_events(l, q));
 }
 
 static int watch_queues(struct tap *t)
@@ -267,6 +282,7 @@ static int attach_again(struct tap *t, struct vmtap_error *err)
 		log_msg(t->port.env->log, VMTAP_LOG_INFO, t->port.name, "attached to %s again",
 			t->ifname);
 		port_set_state(&t->port, VMTAP_PORT_UP);
+		tap_vhost_device(t, true);
 	}
 	port_leave(&t->port);
 	return ret;
@@ -293,8 +309,11 @@ static void retry_fire(struct loop_timer *timer)
 int tap_start(struct port *p, struct vmtap_error *err)
 {
 	struct tap *t = (struct tap *)p;
-	int ret = tap_moved(p);
+	int ret = tap_vhost_start(t, err);
 
+	if (ret < 0)
+		return ret;
+	ret = tap_moved(p);
 	if (ret == 0)
 		attach_used(t);
 	if (ret == -EEXIST) { /* whose it is, closes it */
@@ -378,6 +397,7 @@ void tap_close(struct port *p)
 	loop_task_del(p->env->loop, &t->trouble_task);
 	for (unsigned i = 0; i < t->queue_cnt; i++)
 		lane_purge(t->lanes[i]);
+	tap_vhost_close(t);
 	tap_device_down(t);
 	tap_device_close(t);
 }
@@ -398,8 +418,8 @@ static void tap_free(struct port *p)
 #define TAP_OPS                                                                           \
 	.send = tap_send, .resume = tap_resume, .set_poll = tap_set_poll,                 \
 	.leave_loops = tap_leave_loops, .moved = tap_moved, .pairs_used = tap_pairs_used, \
-	.set_offload = tap_set_offload, .set_link = tap_set_link, .get_fd = tap_get_fd,   \
-	.free = tap_free
+	.vhost = tap_vhost, .set_offload = tap_set_offload, .set_link = tap_set_link,     \
+	.get_fd = tap_get_fd, .free = tap_free
 
 const struct port_ops tap_ops = {
 	TAP_OPS, .type = "tap", .start = tap_start, .describe = tap_describe, .close = tap_close,
@@ -521,5 +541,6 @@ struct tap *tap_new(const struct port_ops *ops, const struct port_env *env, cons
 	}
 	t->retry.fire = retry_fire;
 	t->trouble_task.run = trouble_run;
+	t->gone.fd = -1;
 	return t;
 }

@@ -31,6 +31,8 @@ const char *tap_ifname(const struct port *p);
 /** tap_set_hdr_len() - 10 or 12. Return: 0; -EINVAL, -EOPNOTSUPP, or what the kernel says. */
 int tap_set_hdr_len(struct port *p, unsigned len, struct vmtap_error *err);
 int tap_set_endian(struct port *p, enum vmtap_endian order, struct vmtap_error *err);
+/** tap_vhost_handle() - Of queue @pair; NULL: there is none. */
+struct vmtap_vhost *tap_vhost_handle(const struct port *p, unsigned pair);
 int tap_set_queue(struct port *p, unsigned queue, bool on, struct vmtap_error *err);
 
 #endif
