@@ -96,6 +96,15 @@ static void on_kick_fd(struct vu_dev *dev, unsigned index, int fd)
 	assert(fd == -1 || fd == dev->queues[index].kick);
 }
 
+static void on_call_fd(struct vu_dev *dev, unsigned index)
+{
+	assert(vring_is_started(dev->queues[index].ring));
+}
+
+static void on_log(struct vu_dev *dev)
+{
+}
+
 static void on_announce(struct vu_dev *dev, const uint8_t mac[6])
 {
 }
@@ -113,6 +122,9 @@ static const struct vu_dev_ops ops = {
 	.remapped = on_running,
 	.enabled = on_enabled,
 	.kick_fd = on_kick_fd,
+	.call_fd = on_call_fd,
+	.log_changing = on_log,
+	.log_changed = on_log,
 	.config = on_config,
 	.announce = on_announce,
 	.mtu = on_mtu,

@@ -157,7 +157,7 @@ struct vuf {
 	/* set before use */
 	uint64_t want, want_protocol; /* features to acknowledge, if they are offered */
 	unsigned pairs, ring_size;
-	bool indirect, no_kick_fd, no_call_fd, need_reply;
+	bool indirect, no_kick_fd, no_call_fd, need_reply, uncounted;
 	uint32_t rx_len;
 	struct vuf_layout rx_layout, tx_layout;
 	uint64_t alloc_min; /* memory is handed out from there on */

@@ -386,6 +386,8 @@ int vuf_receive(struct vuf *f, struct vuf_queue *vq, struct vuf_frame *frame)
 	frame->hdr.num_buffers = 1;
 	if (!take_chain(f, vq, frame, VUF_FRAME_MAX))
 		return -1;
+	if (f->uncounted && !vuf_has(f, VIRTIO_NET_F_MRG_RXBUF))
+		frame->hdr.num_buffers = 1;
 	if (counted && !frame->hdr.num_buffers) {
 		vuf_fail(f, "a frame of no buffer");
 		return -1;

@@ -26,15 +26,20 @@ def size_of(number, low, high):
 
 
 class Lab:
-    """vmtap with a TAP and a listening vhost-user port. @port, @tap: more options, with commas; @args:
-    of vmtap; @wrap: as in Vmtap."""
+    """vmtap with a TAP and a listening vhost-user port. @port, @tap: more options, with commas; @args, @how:
+    more of Vmtap's (@wrap, …)."""
+
+    # More options of every lab's TAP, more settings of every front end: tests/vhost has all of this with
+    # vhost-net.
+    every_tap = ""
+    every_front = {}
 
     def __init__(self, ns, folder, port="", tap="", name="vmtap", mtu=1500,
-                 server="on", args=(), wrap=()):
+                 server="on", args=(), **how):
         self.ns, self.folder, self.name = ns, folder, name
-        self.args, self.wrap = args, wrap
+        self.args, self.how = args, how
         self.path = os.path.join(folder, "s")
-        self.ports = ["tap,ifname=v0,mtu=%d%s" % (mtu, tap),
+        self.ports = ["tap,ifname=v0,mtu=%d%s%s" % (mtu, tap, self.every_tap),
                       "vhost-user,id=vm,path=%s,server=%s%s" % (self.path, server, port)]
         self.kernel = self.vmtap = None
         self.start()
@@ -46,7 +51,7 @@ class Lab:
 
     def start(self):
         self.vmtap = Vmtap(self.ns, self.ports, self.folder, name=self.name,
-                           args=["--log-format", "json", "--stats", "3600", *self.args], wrap=self.wrap)
+                           args=["--log-format", "json", "--stats", "3600", *self.args], **self.how)
         # what the guest does not take yet waits in the TAP, and is not dropped
         self.ns.run("ip link set v0 txqueuelen 20000")
         self.kernel = Packets(self.ns, "v0", rcvbuf=64 << 20)
@@ -68,7 +73,7 @@ class Lab:
         assert kind or status == 0, "vmtap: exit status %d\n%s" % (status, self.vmtap.output())
 
     def front(self, **settings):
-        return Front(self.ns, **settings)
+        return Front(self.ns, **{**self.every_front, **settings})
 
     def log(self):
         """Everything that vmtap said, apart from its counters."""

@@ -115,6 +115,7 @@ static bool cmd_set(void)
 	f.ring_size = (unsigned)key_number("ring-size", f.ring_size);
 	f.indirect = key_number("indirect", f.indirect);
 	f.no_kick_fd = key_number("no-kick", f.no_kick_fd);
+	f.uncounted = key_number("uncounted", f.uncounted);
 	f.no_call_fd = key_number("no-call", f.no_call_fd);
 	f.need_reply = key_number("need-reply", f.need_reply);
 	f.rx_len = (uint32_t)key_number("rx-len", f.rx_len);

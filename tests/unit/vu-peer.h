@@ -115,6 +115,15 @@ static inline void peer_kick_fd(struct vu_dev *dev, unsigned index, int fd)
 	peer_tell(dev, fd < 0 ? "unkick" : "kick", index);
 }
 
+static inline void peer_call_fd(struct vu_dev *dev, unsigned index)
+{
+	assert_true(vring_is_started(dev->queues[index].ring));
+}
+
+static inline void peer_log(struct vu_dev *dev)
+{
+}
+
 static inline void peer_config(struct vu_dev *dev)
 {
 	peer_tell(dev, "config", dev->config[5]);
@@ -138,6 +147,9 @@ static const struct vu_dev_ops peer_ops = {
 	.remapped = peer_remapped,
 	.enabled = peer_enabled,
 	.kick_fd = peer_kick_fd,
+	.call_fd = peer_call_fd,
+	.log_changing = peer_log,
+	.log_changed = peer_log,
 	.config = peer_config,
 	.announce = peer_announce,
 	.mtu = peer_mtu,

@@ -13,6 +13,7 @@
 int vu_dev_init(struct vu_dev *dev)
 {
 	dev->queue_cnt = 2 * dev->pairs + (dev->offered >> VIRTIO_NET_F_CTRL_VQ & 1);
+	dev->slots_max = MEM_REGIONS_MAX;
 	dev->mem = mem_new();
 	dev->queues = calloc(dev->queue_cnt, sizeof(*dev->queues));
 	if (!dev->mem || !dev->queues)

@@ -53,7 +53,9 @@ struct vu_queue {
  * @stopping:   it is about to stop, or its memory to change: unpop, push or forget what was popped
  * @remapped:   the memory changed and the ring runs on
  * @enabled:    @dev->queues[@index].enabled changed
+ * @call_fd:    it has another call descriptor, and runs
  * @kick_fd:    its kick descriptor is about to be closed (@fd -1) or there is another
+ * @log_changing, @log_changed: around a change of what is logged, and where to
  * @config:     VHOST_USER_SET_CONFIG: the address in @dev->config changed, perhaps
  * @announce:   VHOST_USER_SEND_RARP for @mac
  * @settled:    a message was carried out, with all that it changed. May be NULL
@@ -66,6 +68,9 @@ struct vu_dev_ops {
 	void (*remapped)(struct vu_dev *dev, unsigned index);
 	void (*enabled)(struct vu_dev *dev, unsigned index);
 	void (*kick_fd)(struct vu_dev *dev, unsigned index, int fd);
+	void (*call_fd)(struct vu_dev *dev, unsigned index);
+	void (*log_changing)(struct vu_dev *dev);
+	void (*log_changed)(struct vu_dev *dev);
 	void (*config)(struct vu_dev *dev);
 	void (*announce)(struct vu_dev *dev, const uint8_t mac[6]);
 	void (*settled)(struct vu_dev *dev);
@@ -76,9 +81,10 @@ struct vu_dev_ops {
  * struct vu_dev - A virtio-net device
  * @ops, @object:    the port's; @object is what errors name
  * @offered:         device features (VIRTIO_*, VIRTIO_NET_F_*, VHOST_F_LOG_ALL,
- *                   VHOST_USER_F_PROTOCOL_FEATURES), fixed for the life of the port
+ *                   VHOST_USER_F_PROTOCOL_FEATURES), fixed from its start on
  * @pairs:           queue pairs, 1..VU_PAIRS_MAX
  * @queue_cnt:       entries in @queues: two a pair, one more when VIRTIO_NET_F_CTRL_VQ is offered
+ * @slots_max:       regions of memory that are accepted
  * @queue_size_max:  largest ring that is accepted
  * @config:          struct virtio_net_config, little-endian
  * @features:        what the front end acknowledged
@@ -90,7 +96,7 @@ struct vu_dev {
 	const struct vu_dev_ops *ops;
 	const char *object;
 	uint64_t offered;
-	unsigned pairs, queue_cnt, queue_size_max;
+	unsigned pairs, queue_cnt, queue_size_max, slots_max;
 	uint8_t config[VU_CONFIG_SIZE];
 
 	uint64_t features, protocol;

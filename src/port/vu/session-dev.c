@@ -54,9 +54,11 @@ int vu_set_features(struct vu_session *s, struct vu_msg *m)
 	if (running && changed)
 		return vu_refuse(s, EBUSY, "rings run, and 0x%llx would change under them",
 				 (unsigned long long)changed);
+	dev->ops->log_changing(dev);
 	dev->features = features;
 	s->has_features = true;
 	mem_log_on(dev->mem, features & BIT(VHOST_F_LOG_ALL));
+	dev->ops->log_changed(dev);
 	if (running)
 		return 0;
 	dev->ops->features(dev);

@@ -111,7 +111,7 @@ int vu_set_mem_table(struct vu_session *s, struct vu_msg *m)
 
 int vu_get_max_mem_slots(struct vu_session *s, struct vu_msg *m)
 {
-	return vu_reply_u64(s, MEM_REGIONS_MAX);
+	return vu_reply_u64(s, s->dev->slots_max);
 }
 
 int vu_add_mem_reg(struct vu_session *s, struct vu_msg *m)
@@ -139,11 +139,13 @@ int vu_rem_mem_reg(struct vu_session *s, struct vu_msg *m)
 int vu_set_log_base(struct vu_session *s, struct vu_msg *m)
 {
 	struct vmtap_error inner = { 0 };
+	int ret;
 
-	if (mem_log_set(s->dev->mem, m->fds[0], m->body.log.size, m->body.log.offset,
-			s->dev->object, &inner) < 0)
-		return vu_refuse_for(s, &inner);
-	return vu_reply_u64(s, 0);
+	s->dev->ops->log_changing(s->dev);
+	ret = mem_log_set(s->dev->mem, m->fds[0], m->body.log.size, m->body.log.offset,
+			  s->dev->object, &inner);
+	s->dev->ops->log_changed(s->dev);
+	return ret < 0 ? vu_refuse_for(s, &inner) : vu_reply_u64(s, 0);
 }
 
 /* The back end may tell the front end through it that the log changed, and need not. */

@@ -67,16 +67,19 @@ static int change_log(struct vu_session *s, const struct vhost_vring_addr *a, bo
 {
 	struct vu_queue *q = &s->dev->queues[a->index];
 	uint64_t gpa;
+	int ret;
 
 	if (q->cfg.desc != a->desc_user_addr || q->cfg.avail != a->avail_user_addr ||
 	    q->cfg.used != a->used_user_addr)
 		return refuse_running(s, a->index);
+	s->dev->ops->log_changing(s->dev);
 	q->cfg.log_used = log;
 	q->cfg.used_gpa = a->log_guest_addr;
-	if (vu_ring_log_at(s, a->index, &gpa) < 0)
-		return vu_refuse(s, EFAULT, "the ring of queue %u is in no memory", a->index);
-	vring_set_log(q->ring, log, gpa);
-	return 0;
+	ret = vu_ring_log_at(s, a->index, &gpa);
+	if (ret == 0)
+		vring_set_log(q->ring, log, gpa);
+	s->dev->ops->log_changed(s->dev);
+	return ret < 0 ? vu_refuse(s, EFAULT, "the ring of queue %u is in no memory", a->index) : 0;
 }
 
 int vu_set_vring_addr(struct vu_session *s, struct vu_msg *m)
@@ -188,6 +191,7 @@ int vu_set_vring_kick(struct vu_session *s, struct vu_msg *m)
 
 int vu_set_vring_call(struct vu_session *s, struct vu_msg *m)
 {
+	unsigned index = m->body.u64 & VU_VRING_INDEX_MASK;
 	struct vu_queue *q;
 	int *fd;
 
@@ -197,6 +201,8 @@ int vu_set_vring_call(struct vu_session *s, struct vu_msg *m)
 	vring_set_fds(q->ring, -1, q->err);
 	take_fd(&q->call, fd);
 	vring_set_fds(q->ring, q->call, q->err);
+	if (vring_is_started(q->ring))
+		s->dev->ops->call_fd(s->dev, index);
 	vring_call(q->ring);
 	return 0;
 }

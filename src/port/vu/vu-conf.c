@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <linux/vhost_types.h>
 #include <linux/virtio_ring.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -156,7 +157,7 @@ const char vu_help[] =
 	"is for guests with faults, and for tests.\n";
 
 /* A feature without what it needs is not offered (virtio 1.2, 5.1.3.1). */
-static uint64_t without_orphans(uint64_t f)
+uint64_t vu_conf_consistent(uint64_t f)
 {
 	const uint64_t tso = BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_HOST_TSO6);
 	const uint64_t guest_tso = BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6);
@@ -194,7 +195,22 @@ static uint64_t read_features(const struct conf *conf, const struct vu_conf *c)
 		f |= BIT(VIRTIO_NET_F_MAC);
 	if (c->mtu)
 		f |= BIT(VIRTIO_NET_F_MTU);
-	return without_orphans(f);
+	return vu_conf_consistent(f);
+}
+
+unsigned vu_conf_names(uint64_t bits, char *buf, size_t size)
+{
+	unsigned cnt = 0;
+	size_t len = 0;
+
+	buf[0] = '\0';
+	for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++) {
+		if (!(features[i].bits & bits))
+			continue;
+		len += (size_t)snprintf(len < size ? buf + len : NULL, len < size ? size - len : 0,
+					"%s%s", cnt++ ? ", " : "", features[i].key);
+	}
+	return cnt;
 }
 
 int vu_conf_read(struct vu_conf *c, const struct conf *conf, struct vmtap_error *err)

@@ -35,6 +35,11 @@ struct vu_conf {
 /** vu_conf_read() - Return: 0 or -errno and @err. */
 int vu_conf_read(struct vu_conf *c, const struct conf *conf, struct vmtap_error *err);
 
+/** vu_conf_consistent() - Without features that lack what they need. */
+uint64_t vu_conf_consistent(uint64_t features);
+/** vu_conf_names() - The options that stand for these features, "packed, in_order". Return: how many. */
+unsigned vu_conf_names(uint64_t features, char *buf, size_t size);
+
 extern const struct conf_schema vu_schema;
 extern const char vu_help[];
 
@@ -47,6 +52,9 @@ extern const char vu_help[];
  * @begun: the front end enabled the queue once, or had time to. What a guest sends on a queue that is
  *         not enabled is discarded; but what it sent while there was no back end waits for that message
  * @blank_kicks: kicks for a ring that nobody wrote; BLANK_NOT: enough, or it was written
+ * @lent:   the kernel serves the ring (vu-vhost.c); @kernel_err, owned, watched by @trouble, is how it
+ *          says that something is wrong with it
+ * @declined: it said no: not asked again before the ring is set up again
  * @news, @kick_code: what @tell has to say, in the port's loop: VU_NEWS_*, and an errno value
  */
 struct vu_queue_io {
@@ -54,7 +62,9 @@ struct vu_queue_io {
 	unsigned index;
 	struct loop_watch kick;
 	struct loop_task more;
-	bool runs, told, begun;
+	bool runs, told, begun, lent, declined;
+	int kernel_err;
+	struct loop_watch trouble;
 	uint8_t blank_kicks;
 	uint8_t news;
 	int kick_code;
@@ -119,6 +129,8 @@ struct vu_lane {
  * @io:       one per queue of @dev
  * @lanes:    as many as @port.lane_cnt, each owned
  * @grace:    ends the wait of frames for their queue to be enabled
+ * @vhost:    by pair, what its rings are lent to; NULL: the peer has no such thing
+ * @vhost_task: looks which rings can be lent
  * @polled:   queues without a kick descriptor, looked at by @poll
  */
 struct vu {
@@ -144,6 +156,8 @@ struct vu {
 	struct loop_timer poll, grace;
 	struct log_limit infos;
 	struct vu_lane **lanes;
+	struct vmtap_vhost **vhost;
+	struct loop_task vhost_task;
 };
 
 static inline struct vu *vu_of_port(const struct port *p)
@@ -218,6 +232,32 @@ bool vu_lend(struct port_lane *l, struct port_loan *loan);
 void vu_repay(struct port_lane *l, const struct vmtap_net_hdr *hdr, uint32_t len);
 void vu_settle(struct port_lane *l);
 unsigned vu_send(struct port_lane *l, const struct vmtap_frame *frames, unsigned cnt);
+
+/* vu-vhost.c, rings that the kernel serves ---------------------------------------- */
+
+/** vu_vhost_init() - @v->io has an entry for each queue. */
+void vu_vhost_init(struct vu *v);
+/** vu_vhost_start() - The port was joined, and offers only what the kernel can do if it may serve the
+ *  rings. Return: 0 or -ENOMEM. */
+int vu_vhost_start(struct vu *v);
+/** vu_vhost_lend() - Have the kernel serve queue @index, if it can. Return: does it? */
+bool vu_vhost_lend(struct vu *v, unsigned index);
+/** vu_vhost_return() - Nobody serves queue @index now; before anything about it changes. Fine when it is
+ *  not lent. */
+void vu_vhost_return(struct vu *v, unsigned index);
+/** vu_vhost_return_all() - Every queue that is lent goes on here. */
+void vu_vhost_return_all(struct vu *v);
+/** vu_vhost_update() - What speaks for or against it has changed, for any queue. */
+void vu_vhost_update(struct vu *v);
+/** vu_vhost_later() - The same, soon, for queue @index; from its lane's thread. */
+void vu_vhost_later(struct vu *v, unsigned index);
+/** vu_vhost_changed() - As ops->vhost_changed. */
+void vu_vhost_changed(struct port *p);
+/** vu_vhost_call_fd() - Queue @index has another call descriptor. */
+void vu_vhost_call_fd(struct vu *v, unsigned index);
+/** vu_vhost_lent_pairs() - Queue pairs that the kernel serves. */
+unsigned vu_vhost_lent_pairs(const struct vu *v);
+void vu_vhost_close(struct vu *v);
 
 /* vu-ctrl.c, the control queue ------------------------------------------------------ */
 

@@ -35,6 +35,7 @@ static void rx_kicked(struct vu *v, unsigned index)
 	vring_want_kicks(v->dev.queues[index].ring, false);
 	lane_writable(
 		vu_lane(v, index)->lane); /* asks for them again when they are still too few */
+	vu_vhost_later(v, index);	  /* what waited is through, perhaps */
 }
 
 static void run_queue(struct vu *v, unsigned index)
@@ -116,10 +117,12 @@ static void tell_run(struct loop_task *t)
  */
 static void check_shared(struct vu_queue_io *io)
 {
-	if (!vring_is_blank(io->vu->dev.queues[io->index].ring))
+	if (!vring_is_blank(io->vu->dev.queues[io->index].ring)) {
 		io->blank_kicks = BLANK_NOT;
-	else if (++io->blank_kicks == BLANK_NOT)
+		vu_vhost_later(io->vu, io->index);
+	} else if (++io->blank_kicks == BLANK_NOT) {
 		tell_later(io, VU_NEWS_NOT_SHARED);
+	}
 }
 
 /* Any descriptor that becomes readable will do; an eventfd is the usual one. */
@@ -183,7 +186,7 @@ void vu_watch_kick(struct vu *v, unsigned index, int fd)
 		v->polled += v->io[i].runs && v->dev.queues[i].polled;
 	if (v->polled)
 		loop_timer_set(loop, &v->poll, POLL_NS);
-	if (fd < 0 || !v->io[index].runs)
+	if (fd < 0 || !v->io[index].runs || v->io[index].lent)
 		return;
 	ret = loop_add(queue_loop, &v->io[index].kick, fd, EPOLLIN);
 	if (ret == 0)

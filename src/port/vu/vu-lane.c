@@ -80,6 +80,7 @@ void vu_resume(struct port_lane *l)
 
 void vu_set_poll(struct port *p, bool on)
 {
+	vu_vhost_update(vu_of_port(p));
 	if (on)
 		go_on(vu_of_port(p), UINT_MAX);
 }

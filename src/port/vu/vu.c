@@ -254,7 +254,9 @@ static void dev_started(struct vu_dev *dev, unsigned index)
 	v->io[index].runs = true;
 	v->io[index].told = false;
 	v->io[index].blank_kicks = 0;
+	v->io[index].declined = false;
 	vu_watch_kick(v, index, q->kick);
+	vu_vhost_lend(v, index);
 	if (is_rx(v, index)) {
 		vring_want_kicks(q->ring, false);
 		vu_rings_changed(v);
@@ -270,6 +272,7 @@ static void dev_stopping(struct vu_dev *dev, unsigned index)
 {
 	struct vu *v = vu_of_dev(dev);
 
+	vu_vhost_return(v, index);
 	v->io[index].runs = false;
 	loop_task_del(vu_loop(v, index), &v->io[index].more);
 	vu_watch_kick(v, index, -1);
@@ -282,6 +285,7 @@ static void dev_enabled(struct vu_dev *dev, unsigned index)
 	struct vu *v = vu_of_dev(dev);
 
 	v->io[index].begun |= dev->queues[index].enabled;
+	vu_vhost_update(v);
 	if (is_rx(v, index))
 		vu_rings_changed(v);
 	else if (v->io[index].runs)
@@ -293,9 +297,27 @@ static void dev_kick_fd(struct vu_dev *dev, unsigned index, int fd)
 {
 	struct vu *v = vu_of_dev(dev);
 
+	vu_vhost_return(v, index);
 	vu_watch_kick(v, index, fd);
-	if (fd >= 0 && v->io[index].runs)
-		loop_task_add(vu_loop(v, index), &v->io[index].more);
+	if (fd < 0 || !v->io[index].runs || vu_vhost_lend(v, index))
+		return;
+	loop_task_add(vu_loop(v, index), &v->io[index].more);
+}
+
+/* The kernel writes to the old log, or none, until it has its rings anew. */
+static void dev_log_changing(struct vu_dev *dev)
+{
+	vu_vhost_return_all(vu_of_dev(dev));
+}
+
+static void dev_log_changed(struct vu_dev *dev)
+{
+	vu_vhost_update(vu_of_dev(dev));
+}
+
+static void dev_call_fd(struct vu_dev *dev, unsigned index)
+{
+	vu_vhost_call_fd(vu_of_dev(dev), index);
 }
 
 /* A legacy driver sets its address so, or it comes with a migration. */
@@ -367,6 +389,9 @@ static const struct vu_dev_ops dev_ops = {
 	.remapped = dev_started,
 	.enabled = dev_enabled,
 	.kick_fd = dev_kick_fd,
+	.call_fd = dev_call_fd,
+	.log_changing = dev_log_changing,
+	.log_changed = dev_log_changed,
 	.config = dev_config,
 	.announce = dev_announce,
 	.settled = dev_settled,
@@ -433,7 +458,7 @@ static const struct conn_ops conn_ops = {
 
 static int vu_start(struct port *p, struct vmtap_error *err)
 {
-	if (vu_lanes_prepare(vu_of_port(p)) < 0)
+	if (vu_lanes_prepare(vu_of_port(p)) < 0 || vu_vhost_start(vu_of_port(p)) < 0)
 		return error_errno(err, ENOMEM, p->name, "start the port");
 	return conn_start(&vu_of_port(p)->conn, err);
 }
@@ -443,6 +468,7 @@ static int vu_set_link(struct port *p, bool up, struct vmtap_error *err)
 	struct vu *v = vu_of_port(p);
 
 	link_changed(v, up && v->peer_link_up);
+	loop_task_add(p->env->loop, &v->vhost_task);
 	return 0;
 }
 
@@ -451,6 +477,7 @@ static void vu_peer_link(struct port *p, bool up)
 	struct vu *v = vu_of_port(p);
 
 	v->peer_link_up = up;
+	vu_vhost_update(v);
 	link_changed(v, up && p->link_up);
 }
 
@@ -463,6 +490,10 @@ static int vu_describe(const struct port *p, char *buf, size_t size)
 		len += snprintf((size_t)len < size ? buf + len : NULL,
 				(size_t)len < size ? size - (size_t)len : 0,
 				", %u of %u queue pairs", v->steer.cnt, v->dev.pairs);
+	if (v->vhost && len >= 0)
+		len += snprintf((size_t)len < size ? buf + len : NULL,
+				(size_t)len < size ? size - (size_t)len : 0, ", %u by vhost-net",
+				vu_vhost_lent_pairs(v));
 	return len;
 }
 
@@ -476,6 +507,7 @@ static void vu_close(struct port *p)
 	struct vu *v = vu_of_port(p);
 
 	conn_close(&v->conn);
+	vu_vhost_close(v);
 	loop_task_del(p->env->loop, &v->end_task);
 	loop_task_del(p->env->loop, &v->rings_task);
 	loop_task_del(p->env->loop, &v->check_task);
@@ -490,12 +522,15 @@ static void vu_free(struct port *p)
 	for (unsigned i = 0; v->lanes && i < v->port.pair_cnt; i++)
 		free(v->lanes[i]);
 	free(v->lanes);
+	free(v->vhost);
 	free(v->io);
 	free(v);
 }
 
 static const struct port_ops vu_ops = {
 	.type = "vhost-user",
+	.rings = true,
+	.vhost_changed = vu_vhost_changed,
 	.start = vu_start,
 	.leave_loops = vu_leave_loops,
 	.moved = vu_moved,
@@ -531,6 +566,7 @@ static int init_device(struct vu *v, const struct vu_conf *c)
 	if (!v->io || !v->lanes || port_set_pairs(&v->port, v->dev.pairs) < 0)
 		return -ENOMEM;
 	vu_kicks_init(v);
+	vu_vhost_init(v);
 	dev_features(&v->dev);
 	return 0;
 }
