@@ -9,7 +9,7 @@ import pytest
 # What is neither ours nor to be found in a folder of this tree.
 SYSTEM = {"read", "write", "recv", "sendmsg", "recvmmsg", "sendmmsg", "io_uring_enter", "like_this"}
 PLACEHOLDERS = re.compile(r"NAME|pipe|\*|…|^/|^build|^\w+:")
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/vhost-user.md",
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/vhost-user.md", "docs/vhost-net.md",
              "docs/performance.md", "bench/README.md"]
 
 every_document = pytest.mark.parametrize("name", DOCUMENTS)
