@@ -23,7 +23,7 @@ test: ## install what is missing, build, run every suite
 test-unit test-net test-guest: ## one suite
 	@scripts/test.sh $(@:test-%=%)
 
-test-in-guest: ## the network suite and vhost-net on Debian's cloud kernel, in a guest (half an hour)
+test-in-guest: ## the network suite and vhost-net on Debian's cloud kernel, in a guest (an hour and more)
 	@scripts/test.sh in-guest
 
 test-matrix: ## guests in every combination of virtio-net features, for hours (MATRIX_EVERY=N: one in N)

@@ -25,7 +25,7 @@ usage() {
 		  net     real TAPs in own namespaces
 		  guest   a Linux guest in QEMU
 		  vhost   the kernel's vhost-net and a sample of net, in a guest whose kernel has it
-		  in-guest  that and all of net in such a guest: half an hour, and not a part of all
+		  in-guest  that and all of net in such a guest: an hour and more, and not a part of all
 		  asan    unit and net under AddressSanitizer and UndefinedBehaviorSanitizer
 		  tsan    what runs in several threads, and all that has several queues, under ThreadSanitizer
 		  bench   every benchmark, too briefly to measure anything: does it still run?
@@ -108,7 +108,7 @@ in_guest() {
 		count "$1" 0 0 1
 		return
 	fi
-	scripts/test-in-guest.sh --timeout "$2" --junit "$logs/junit.xml" --durations=5 "${@:3}" || true
+	scripts/test-in-guest.sh --timeout "$2" --junit "$logs/junit.xml" --durations=5 -n "$(nproc)" "${@:3}" || true
 	read -r p f s < <($py tests/lib/tally.py junit "$logs/junit.xml")
 	rm -f "$logs/junit.xml"
 	count "$1" "$p" "$f" "$s"
@@ -168,8 +168,8 @@ run() {
 		;;
 	net) suite tests/net "network tests" ;;
 	guest) suite tests/guest "guest tests" ;;
-	vhost) in_guest "vhost-net, in a guest" 900 tests/vhost tests/net/test_tap_open.py ;;
-	in-guest) in_guest "network tests and vhost-net, in a guest" 3600 tests/vhost tests/net ;;
+	vhost) in_guest "vhost-net, in a guest" 3600 tests/vhost tests/net/test_tap_fd.py ;;
+	in-guest) in_guest "network tests and vhost-net, in a guest" 10800 tests/vhost tests/net ;;
 	asan) asan ;;
 	matrix) matrix ;;
 	tsan) tsan ;;
