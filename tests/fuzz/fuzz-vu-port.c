@@ -5,7 +5,8 @@
  * frames move both ways.
  *
  * Input: a byte of features, then steps: a byte that says what, and what it needs. See step().
- * The peer is an application that checks each frame and takes as many as the input says.
+ * The peer is an application that checks each frame and takes as many as the input says; and it borrows, as
+ * a TAP does, and fills what is lent.
  */
 #include <assert.h>
 #include <linux/virtio_config.h>
@@ -19,7 +20,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "api/api.h"
 #include "base/fd.h"
+#include "base/iov.h"
 #include "port/vu/proto.h"
 #include "vmtap/vmtap.h"
 
@@ -236,6 +239,40 @@ static void send_frame(struct input *in)
 	vmtap_send_burst(fz.app, &f, 1);
 }
 
+/* Fill and repay what a frame of @len bytes takes, or only fill it: then it is written and never shown. */
+static void use_loan(const struct port_loan *loan, uint32_t len, bool repaid)
+{
+	const struct vmtap_net_hdr hdr = { 0 };
+	size_t left = len;
+
+	assert(loan->iov_cnt <= PORT_LOAN_PIECES);
+	assert(iov_len(loan->iov, loan->iov_cnt) >= VMTAP_FRAME_MAX);
+	for (unsigned i = 0; i < loan->iov_cnt && left; i++) {
+		const size_t n = left < loan->iov[i].iov_len ? left : loan->iov[i].iov_len;
+
+		memset(loan->iov[i].iov_base, 0x5a, n);
+		left -= n;
+	}
+	assert(!left);
+	if (repaid)
+		assert(lane_repay(port_lane(fz.app->port, 0), loan, &hdr, len));
+}
+
+/* Some frames of any length, as the TAP reads them. */
+static void lend_frames(struct input *in)
+{
+	struct port_loan loan = { 0 };
+	unsigned cnt = 1 + take8(in) % 8;
+
+	while (cnt-- && lane_borrow(port_lane(fz.app->port, 0), &loan)) {
+		const unsigned how = take16(in);
+
+		use_loan(&loan, 14 + how * 2 % (VMTAP_FRAME_MAX - 14), how % 8);
+	}
+	if (loan.lender)
+		lane_settle(&loan);
+}
+
 /* ------------------------------------------------------------------------- running */
 
 static void step(struct input *in)
@@ -256,7 +293,10 @@ static void step(struct input *in)
 		dispatch();
 		break;
 	case 4:
-		send_frame(in);
+		if (what & 8)
+			lend_frames(in);
+		else
+			send_frame(in);
 		break;
 	case 5:
 		fz.takes = what / 8;
