@@ -235,12 +235,13 @@ class Front:
                 return Frame(data, Hdr(*fields), got["chains"])
 
     def flood(self, timeout=120, **what):
-        """@what: pair, tx, rx, first, min, max, idle_ms. Returns what became of it."""
+        """@what: pair or all, tx, rx, first, min, max, idle_ms; change ("pairs", "memory", "rings") after
+        each @every frames that were sent. Returns what became of it."""
         self.flood_start(**what)
         return self.answer(timeout)
 
     def flood_start(self, **what):
-        self.start("flood x" + "".join(" %s=%d" % (k.replace("_", "-"), v)
+        self.start("flood x" + "".join(" %s=%s" % (k.replace("_", "-"), v)
                                        for k, v in what.items()))
 
     def state(self):

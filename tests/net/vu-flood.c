@@ -104,17 +104,51 @@ static bool done(const struct flood *d)
 	return d->sent == d->tx && d->received + d->lost >= d->rx;
 }
 
+static bool restart(struct vuf *f, unsigned queue)
+{
+	uint32_t base;
+
+	return vuf_queue_stop(f, queue, &base) && vuf_queue_start(f, queue) &&
+	       vuf_queue_enable(f, queue, true);
+}
+
+/* Return: whether it could be done. */
+static bool change(struct vuf *f, struct flood *d)
+{
+	const unsigned rx = d->changes / 2 % f->pairs * 2;
+	const bool on = d->changes++ & 1;
+
+	if (!strcmp(d->change, "pairs"))
+		return vuf_queue_enable(f, rx, on) && vuf_queue_enable(f, rx + 1, on);
+	if (!strcmp(d->change, "memory"))
+		return on ? vuf_mem_add(f, f->region_cnt - 1) : vuf_mem_del(f, f->region_cnt - 1);
+	return restart(f, rx) && restart(f, rx + 1);
+}
+
+/* On the pair whose turn it is. */
+static struct vuf_queue *tx_of(const struct vuf *f, const struct flood *d)
+{
+	const unsigned pair = d->all ? d->sent / BURST % f->pairs : d->pair;
+
+	return &f->queues[2 * pair + 1];
+}
+
 void vu_flood(struct vuf *f, struct flood *d)
 {
 	struct vuf_queue *waits[8], *tx = &f->queues[2 * d->pair + 1];
 	unsigned wait_cnt = 0, blind = 0;
 
 	for (unsigned i = 0; i < f->queue_cnt && wait_cnt < 8; i++)
-		if (&f->queues[i] == tx || !(i & 1))
+		if (&f->queues[i] == tx || !(i & 1) || d->all)
 			waits[wait_cnt++] = &f->queues[i];
 	while (!done(d)) {
-		bool any = send_some(f, d, tx);
+		bool any = send_some(f, d, tx_of(f, d));
 		int got;
+
+		if (d->change && d->sent / d->every > d->changes && !change(f, d)) {
+			d->refused = true;
+			return;
+		}
 
 		for (unsigned i = 0; i < f->queue_cnt; i += 2)
 			any |= receive_some(f, d, &f->queues[i]);

@@ -268,16 +268,21 @@ static bool cmd_shrink(void)
 	       vuf_fail(&f, "ftruncate: %s", strerror(errno));
 }
 
-/* take back all that is sent, so that nothing older than the log is looked for in it */
+/* take back all that is sent */
+static bool take_back(struct vuf_queue *tx)
+{
+	while (vuf_reap(&f, tx), tx->q.out_cnt)
+		if (vuf_wait(&f, &tx, 1, f.timeout_ms) <= 0)
+			return vuf_fail(&f, "the device keeps a buffer");
+	return true;
+}
+
+/* so that nothing older than the log is looked for in it */
 static bool settle(void)
 {
-	for (unsigned i = 1; i < f.queue_cnt; i += 2) {
-		struct vuf_queue *tx = &f.queues[i];
-
-		while (vuf_reap(&f, tx), tx->q.out_cnt)
-			if (vuf_wait(&f, &tx, 1, f.timeout_ms) <= 0)
-				return vuf_fail(&f, "the device keeps a buffer");
-	}
+	for (unsigned i = 1; i < f.queue_cnt; i += 2)
+		if (!take_back(&f.queues[i]))
+			return false;
 	return true;
 }
 
@@ -416,14 +421,13 @@ static bool cmd_burst(void)
 	};
 	uint32_t cnt = (uint32_t)number(2);
 
+	if (!take_back(vq))
+		return false;
 	for (uint32_t i = 0; i < cnt; i++)
 		if (!vu_flood_send(&f, &d, vq, i))
 			return vuf_fail(&f, "the ring has no room for %u frames", cnt);
 	vuf_kick(&f, vq);
-	while (vuf_reap(&f, vq), vq->q.out_cnt)
-		if (vuf_wait(&f, &vq, 1, f.timeout_ms) <= 0)
-			return vuf_fail(&f, "the device does not take a frame");
-	return true;
+	return take_back(vq);
 }
 
 /* receive QUEUE MS */
@@ -483,14 +487,18 @@ static bool cmd_flood(void)
 		.idle_ms = (int)key_number("idle-ms", 5000),
 	};
 
+	d.all = key_number("all", 0);
+	d.change = value("change");
+	d.every = (uint32_t)key_number("every", 100);
 	if (2 * d.pair + 1 >= f.queue_cnt || d.max < d.min)
 		return vuf_fail(&f, "no such queue pair, or sizes");
 	f.why[0] = 0;
 	vu_flood(&f, &d);
 	say(",\"sent\":%u,\"received\":%u,\"lost\":%u,\"disordered\":%u,\"bad\":%u,\"chains\":%u,"
-	    "\"waits\":%u,\"closed\":%s,\"said\":\"%s\"",
-	    d.sent, d.received, d.lost, d.disordered, d.bad, d.chains, d.waits,
-	    d.closed ? "true" : "false", d.bad ? f.why : "");
+	    "\"waits\":%u,\"changes\":%u,\"refused\":%s,\"closed\":%s,\"said\":\"%s\"",
+	    d.sent, d.received, d.lost, d.disordered, d.bad, d.chains, d.waits, d.changes,
+	    d.refused ? "true" : "false", d.closed ? "true" : "false",
+	    d.bad || d.refused ? f.why : "");
 	return true;
 }
 

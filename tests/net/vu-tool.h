@@ -5,14 +5,21 @@
 
 #include "vu-front.h"
 
-/** struct flood - What is to be sent and received by vu_flood(), and what came of it */
+/** struct flood - What is to be sent and received by vu_flood(), and what came of it
+ *
+ * @change is "pairs": one is disabled, and enabled again the next time; "memory": the same with the last
+ * region, which nobody uses; "rings": those of a pair are stopped and started. @refused: that did not work. */
 struct flood {
 	unsigned pair;
+	bool all; /* on all pairs in turn, in place of @pair */
+	const char *
+		change; /* what the front end changes after each @every frames that were sent; NULL: nothing */
+	uint32_t every;
 	uint32_t tx, rx, first, min, max; /* frames each way, first number, sizes */
 	int idle_ms;			  /* ends when nothing happens for so long */
 
-	uint32_t sent, received, lost, disordered, bad, chains, waits;
-	bool closed;
+	uint32_t sent, received, lost, disordered, bad, chains, waits, changes;
+	bool closed, refused;
 };
 
 /** vu_flood_send() - Make frame @number of a flood available on @vq, without a kick. Return: false: no room. */
