@@ -6,7 +6,8 @@
 # Every suite adds "PASSED FAILED SKIPPED" to a tally; the last line of the output is their sum.
 # The builds: gcc (what is shipped), clang (compiled, and its unit tests run), and gcc with
 # AddressSanitizer and UndefinedBehaviorSanitizer for the unit and network suites once more, and
-# with ThreadSanitizer for what has threads or several queues.
+# with ThreadSanitizer for what has threads. What moves frames between guests and TAPs runs once more with
+# the plain engine, and with workers under the sanitizers.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -22,13 +23,13 @@ usage() {
 
 		  lint    format, folder arrows, documents, installation
 		  unit    C units, also built by clang; seconds, no root
-		  net     real TAPs in own namespaces
+		  net     real TAPs in own namespaces; vhost-user and several queues also without io_uring
 		  guest   a Linux guest in QEMU
 		  vhost   the kernel's vhost-net, in a guest whose kernel has it
 		  in-guest  that and all of net in such a guest: an hour and more, and not a part of all
 		  asan    unit and net under AddressSanitizer and UndefinedBehaviorSanitizer
-		  tsan    what runs in several threads, and all that has several queues, under ThreadSanitizer
 		  bench   every benchmark, too briefly to measure anything: does it still run?
+		  tsan    what runs in several threads, and vhost-user with workers, under ThreadSanitizer
 		  fuzz    every fuzzer for FUZZ_SECONDS (default 10; 60 what a guest can reach)
 		  matrix  guests in every combination of virtio-net features: hours, and not a part of
 		          all; MATRIX_EVERY=N takes one combination in N
@@ -119,6 +120,15 @@ in_guest() {
 vhost_sample=(test_two_queue_pairs test_guest_takes_segments_uncut test_a_stopped_ring_is_left_alone
 	test_the_back_end_is_restarted_under_a_front_end)
 
+# Between guests and TAPs, with whatever VMTAP_ARGS says. tests/net/test_vhost_user_load.py chooses by itself,
+# and is in the other runs.
+frames="tests/net/test_lanes.py tests/net/test_multiqueue.py tests/net/test_testpmd.py tests/net/test_vhost_user.py"
+
+net() {
+	suite tests/net "network tests"
+	suite "$frames" "vhost-user and several queues with the plain engine" VMTAP_ARGS="--engine plain"
+}
+
 lint() {
 	say "lint"
 	check "format of the sources" make -s check-format
@@ -132,17 +142,23 @@ asan() {
 	build build-asan -Db_sanitize=address,undefined -Dbuildtype=debugoptimized
 	export ASAN_OPTIONS=abort_on_error=0:detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 	unit build-asan "address and undefined-behaviour sanitizers"
-	suite tests/net "network tests under the sanitizers" VMTAP_BUILD="$PWD/build-asan" \
-		VMTAP="$PWD/build-asan/vmtap"
+	# what a frame costs is not what it costs with a sanitizer
+	suite "tests/net --ignore=tests/net/test_path_cost.py" "network tests under the sanitizers" \
+		VMTAP_BUILD="$PWD/build-asan" VMTAP="$PWD/build-asan/vmtap"
+	# A sample: of the many layouts and sizes of rings, which are the same code in whichever thread, none.
+	suite "$frames -k not(whole_and_in_order)and(not(thousands))and(not(cut_anywhere))" \
+		"vhost-user with workers under the sanitizers" \
+		VMTAP_BUILD="$PWD/build-asan" VMTAP="$PWD/build-asan/vmtap" VMTAP_ARGS=--workers=2
 	unset ASAN_OPTIONS UBSAN_OPTIONS
 }
 
 tsan() {
 	build build-tsan -Db_sanitize=thread -Dbuildtype=debugoptimized
 	export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
-	unit build-tsan "thread sanitizer" vring-threads guard mem dirty
-	suite "tests/net/test_multiqueue.py tests/net/test_vhost_user.py" "several queues under the thread sanitizer" \
-		VMTAP_BUILD="$PWD/build-tsan" VMTAP="$PWD/build-tsan/vmtap"
+	unit build-tsan "thread sanitizer" vring-threads guard mem dirty loop worker lanes
+	suite "$frames tests/net/test_vhost_user_load.py tests/net/test_vhost_user_wrong.py" \
+		"vhost-user with workers under the thread sanitizer" \
+		VMTAP_BUILD="$PWD/build-tsan" VMTAP="$PWD/build-tsan/vmtap" VMTAP_ARGS=--workers=2
 	unset TSAN_OPTIONS
 }
 
@@ -171,7 +187,7 @@ run() {
 		build build-clang --native-file scripts/clang.ini
 		unit build-clang clang
 		;;
-	net) suite tests/net "network tests" ;;
+	net) net ;;
 	guest) suite tests/guest "guest tests" ;;
 	vhost)
 		in_guest "vhost-net, in a guest" 1200 tests/vhost/test_kernel.py tests/vhost/test_vhost_lib.py \

@@ -126,7 +126,7 @@ def test_a_front_end_changes_its_mind(ns, folder, args, change):
             with front(lab, want=want(turn), how={"mem": (64 << 20, 1 << 20)}, **PAIRS) as vm:
                 with Load(ns):
                     got = vm.flood(tx=20000, all=1, max=1400, change=change, every=250)
-                assert not got["closed"] and not got["refused"] and not got["bad"], got
+                assert not got["closed"] and not got["refused"] and not got["bad"], got["said"]
                 assert got["changes"] == 80
                 for q in range(4):
                     vm.enable(q)
