@@ -153,11 +153,6 @@ void workers_free(struct workers *w)
 	free(w);
 }
 
-unsigned workers_cnt(const struct workers *w)
-{
-	return w->cnt;
-}
-
 unsigned workers_claim(struct workers *w, unsigned cnt)
 {
 	unsigned first = w->next;

@@ -26,9 +26,6 @@
 #include "loop/loop.h"
 #include "vmtap/vmtap.h"
 
-/** More threads than that no machine has a use for here. */
-#define WORKERS_MAX 256
-
 struct workers;
 
 /**
@@ -41,13 +38,11 @@ struct workers_config {
 	enum burst_engine engine;
 };
 
-/** workers_new() - Start @config->cnt threads, 1..WORKERS_MAX, with all signals blocked but those that
+/** workers_new() - Start @config->cnt threads, 1..VMTAP_WORKERS_MAX, with all signals blocked but those that
  *  faults raise. Return: owned; NULL and @err. */
 struct workers *workers_new(const struct workers_config *config, struct vmtap_error *err);
 /** workers_free() - End the threads; their loops are empty. NULL is fine. */
 void workers_free(struct workers *w);
-
-unsigned workers_cnt(const struct workers *w);
 
 /** workers_claim() - Which worker is next in turn? @cnt of them are used, from that one on. */
 unsigned workers_claim(struct workers *w, unsigned cnt);
