@@ -13,23 +13,16 @@
 static_assert(sizeof(((struct vmtap_error *)NULL)->reason) > TEXT_QUOTE_SIZE + 200,
 	      "a reason holds a quoted value and what is wrong with it");
 
-const struct conf_key conf_id_key = {
-	.name = "id",
-	.kind = CONF_STRING,
-	.def = "a name is made up",
-	.help = "Name of the port: letters, digits, '-', '.' and '_', a letter first",
-};
-
 /* Schema --------------------------------------------------------------------- */
 
 /* A mistake in a schema is ours. */
 static void check_key(const struct conf_key *key)
 {
 	assert(strlen(key->name) < CONF_KEY_SIZE);
-	assert(strcmp(key->name, "id") != 0 && strcmp(key->name, "type") != 0);
-	if (key->kind == CONF_INT || key->kind == CONF_SIZE)
+	assert(strcmp(key->name, "type") != 0);
+	if (key->kind == CONF_INT || key->kind == CONF_SIZE || key->kind == CONF_RATE)
 		assert(key->min < key->max);
-	if (key->kind == CONF_SIZE)
+	if (key->kind == CONF_SIZE || key->kind == CONF_RATE)
 		assert(key->min >= 0);
 	if (key->kind == CONF_ENUM)
 		assert(key->choices && *key->choices);
@@ -39,19 +32,24 @@ static unsigned check_schema(const struct conf_schema *schema)
 {
 	unsigned cnt;
 
-	for (cnt = 0; schema->keys[cnt].name; cnt++)
+	for (unsigned i = 0; i < conf_common_cnt; i++)
+		check_key(&conf_common_keys[i]);
+	for (cnt = 0; schema->keys[cnt].name; cnt++) {
 		check_key(&schema->keys[cnt]);
+		for (unsigned i = 0; i < conf_common_cnt; i++)
+			assert(strcmp(schema->keys[cnt].name, conf_common_keys[i].name) != 0);
+	}
 	return cnt;
 }
 
 const struct conf_key *conf_key_at(const struct conf *c, unsigned index)
 {
-	return index < c->key_cnt ? &c->schema->keys[index] : &conf_id_key;
+	return index < c->key_cnt ? &c->schema->keys[index] : &conf_common_keys[index - c->key_cnt];
 }
 
 int conf_find(const struct conf *c, const char *name)
 {
-	for (unsigned i = 0; i <= c->key_cnt; i++) {
+	for (unsigned i = 0; i < conf_value_cnt(c); i++) {
 		if (strcmp(conf_key_at(c, i)->name, name) == 0)
 			return (int)i;
 	}
@@ -60,7 +58,7 @@ int conf_find(const struct conf *c, const char *name)
 
 /* Errors --------------------------------------------------------------------- */
 
-/* The keys that an error offers. */
+/* The keys that an error offers: of those that all types have only the first, `id`. */
 static void list_keys(const struct conf *c, struct text *t)
 {
 	for (unsigned i = 0; i <= c->key_cnt; i++) {
@@ -75,7 +73,7 @@ int conf_unknown(const struct conf *c, const char *name, size_t len, struct vmta
 	struct text t = text_init(keys, sizeof(keys));
 	struct nearest near = nearest_init(name, len);
 
-	for (unsigned i = 0; i <= c->key_cnt; i++) {
+	for (unsigned i = 0; i < conf_value_cnt(c); i++) {
 		const struct conf_key *key = conf_key_at(c, i);
 
 		if (!(key->flags & CONF_HIDDEN))
@@ -124,7 +122,7 @@ static int wrong_value(const struct conf *c, unsigned index, const char *why,
 		suggest_choice(key, value, &t);
 	text_add(&t, "%s takes: ", key->name);
 	value_kind(key, &t);
-	if (key->kind == CONF_SIZE)
+	if (key->kind == CONF_SIZE || key->kind == CONF_RATE)
 		text_add(&t, ", %lld..%lld", (long long)key->min, (long long)key->max);
 	if (key->kind == CONF_MAC)
 		text_add(&t, ", as in 52:54:00:12:34:56");
@@ -207,7 +205,7 @@ int conf_put(struct conf *c, const char *name, const char *text, struct vmtap_er
 
 static int read_values(struct conf *c, struct vmtap_error *err)
 {
-	for (unsigned i = 0; i <= c->key_cnt; i++) {
+	for (unsigned i = 0; i < conf_value_cnt(c); i++) {
 		char why[sizeof(err->reason) - TEXT_QUOTE_SIZE];
 		struct text t = text_init(why, sizeof(why));
 		int r;
@@ -323,7 +321,7 @@ static int read_spec(struct conf *c, const char *spec, struct vmtap_error *err)
 struct conf *conf_parse(const struct conf_schema *schema, const char *spec, struct vmtap_error *err)
 {
 	unsigned cnt = check_schema(schema);
-	struct conf *c = calloc(1, sizeof(*c) + (cnt + 1) * sizeof(c->values[0]));
+	struct conf *c = calloc(1, sizeof(*c) + (cnt + conf_common_cnt) * sizeof(c->values[0]));
 
 	if (!c) {
 		error_errno(err, ENOMEM, schema->type, CONF_READ);
@@ -343,7 +341,7 @@ void conf_free(struct conf *c)
 {
 	if (!c)
 		return;
-	for (unsigned i = 0; i <= c->key_cnt; i++)
+	for (unsigned i = 0; i < conf_value_cnt(c); i++)
 		value_fini(conf_key_at(c, i), &c->values[i]);
 	free(c);
 }
@@ -369,8 +367,9 @@ bool conf_has(const struct conf *c, const char *key)
 
 const char *conf_str(const struct conf *c, const char *key, const char *def)
 {
-	const struct conf_value *v = said(
-		c, key, KIND(CONF_STRING) | KIND(CONF_LIST) | KIND(CONF_ENUM) | KIND(CONF_MAC));
+	const struct conf_value *v = said(c, key,
+					  KIND(CONF_STRING) | KIND(CONF_LIST) | KIND(CONF_SET) |
+						  KIND(CONF_ENUM) | KIND(CONF_MAC));
 
 	return v ? v->text : def;
 }
@@ -384,7 +383,8 @@ bool conf_bool(const struct conf *c, const char *key, bool def)
 
 int64_t conf_int(const struct conf *c, const char *key, int64_t def)
 {
-	const struct conf_value *v = said(c, key, KIND(CONF_INT) | KIND(CONF_SIZE));
+	const struct conf_value *v =
+		said(c, key, KIND(CONF_INT) | KIND(CONF_SIZE) | KIND(CONF_RATE));
 
 	return v ? v->num : def;
 }
@@ -407,14 +407,14 @@ bool conf_mac(const struct conf *c, const char *key, uint8_t mac[6])
 
 unsigned conf_list_cnt(const struct conf *c, const char *key)
 {
-	const struct conf_value *v = said(c, key, KIND(CONF_LIST));
+	const struct conf_value *v = said(c, key, KIND(CONF_LIST) | KIND(CONF_SET));
 
 	return v ? v->list.cnt : 0;
 }
 
 const char *conf_list_item(const struct conf *c, const char *key, unsigned index)
 {
-	const struct conf_value *v = said(c, key, KIND(CONF_LIST));
+	const struct conf_value *v = said(c, key, KIND(CONF_LIST) | KIND(CONF_SET));
 
 	assert(v && index < v->list.cnt);
 	return v->list.items[index];

@@ -19,10 +19,14 @@
  *
  *   A JSON object has the same keys. Its values are true and false for on/off keys, integers for
  *   integers, integers or strings ("64k") for sizes, arrays of strings and integers (or the
- *   joined string) for lists, strings for the rest. Dotted keys ("addr.type") may be nested objects.
+ *   joined string) for lists and sets, strings for the rest. Dotted keys ("addr.type") may be nested
+ *   objects.
+ *
+ *   Sets are "A+B+C": their items have colons. Rates are a decimal number with an optional suffix k,
+ *   M, G or T (powers of 1000), and, if one likes, "bit" behind it.
  *
  *   Every value is UTF-8 without control characters, so that it can stand in any message. Every
- *   schema has the key `id`, the port's name, without listing it.
+ *   schema has the keys of common.c, among them `id`, the port's name, without listing them.
  *
  * What the author of a description may do wrong
  *   Anything. Errors quote at most 60 bytes of a value and no control character.
@@ -40,6 +44,8 @@ enum conf_kind {
 	CONF_MAC,  /* xx:xx:xx:xx:xx:xx, unicast unless CONF_ANY_MAC */
 	CONF_ENUM, /* one of @choices */
 	CONF_LIST, /* strings joined by ':' */
+	CONF_SET,  /* strings joined by '+' */
+	CONF_RATE, /* a number with a suffix of powers of 1000; @min..@max */
 };
 
 #define CONF_REQUIRED 0x1u
@@ -54,7 +60,7 @@ enum conf_kind {
 /**
  * struct conf_key - One key of a schema
  * @choices: CONF_ENUM: names separated by '|', as in "bridge|private|vepa"
- * @min, @max: CONF_INT, CONF_SIZE, inclusive; always set, @min < @max
+ * @min, @max: CONF_INT, CONF_SIZE, CONF_RATE, inclusive; always set, @min < @max
  * @unit, @def, @help: texts for people; @def says what happens without the key
  */
 struct conf_key {
@@ -68,7 +74,8 @@ struct conf_key {
 	const char *help;
 };
 
-/** struct conf_schema - The keys of one type; @keys ends with a NULL name. Neither `type` nor `id`. */
+/** struct conf_schema - The keys of one type; @keys ends with a NULL name.
+ *  Neither `type` nor what common.c has. */
 struct conf_schema {
 	const char *type;
 	const struct conf_key *keys;
@@ -89,7 +96,7 @@ void conf_free(struct conf *c);
 
 /** conf_has() - Was @key given? Asserts that the schema has it, as all below. */
 bool conf_has(const struct conf *c, const char *key);
-/** conf_str() - Also for CONF_LIST (as written), CONF_ENUM and CONF_MAC. @def when not given. Borrowed. */
+/** conf_str() - Also for CONF_LIST and CONF_SET (as written), CONF_ENUM and CONF_MAC. @def when not given. Borrowed. */
 const char *conf_str(const struct conf *c, const char *key, const char *def);
 bool conf_bool(const struct conf *c, const char *key, bool def);
 int64_t conf_int(const struct conf *c, const char *key, int64_t def);
@@ -122,5 +129,8 @@ const char *conf_object(const struct conf *c);
  * May be called from any thread. Return: rows that the schema has, whatever @max is.
  */
 unsigned conf_key_infos(const struct conf_schema *schema, struct vmtap_key_info *out, unsigned max);
+
+/** conf_common_infos() - The same for the keys that all types have, the first of which is `id`. */
+unsigned conf_common_infos(struct vmtap_key_info *out, unsigned max);
 
 #endif

@@ -80,6 +80,13 @@ unsigned conf_key_infos(const struct conf_schema *schema, struct vmtap_key_info 
 		cnt++;
 	}
 	if (cnt < max)
-		out[cnt] = key_info(&conf_id_key);
+		out[cnt] = key_info(&conf_common_keys[0]);
 	return cnt + 1;
+}
+
+unsigned conf_common_infos(struct vmtap_key_info *out, unsigned max)
+{
+	for (unsigned i = 0; i < conf_common_cnt && i < max; i++)
+		out[i] = key_info(&conf_common_keys[i]);
+	return conf_common_cnt;
 }

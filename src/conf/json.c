@@ -101,7 +101,10 @@ static const char *json_kind(const struct conf_key *key)
 		return "an integer, without quotes";
 	case CONF_SIZE:
 		return "an integer, or a string such as \"64k\"";
+	case CONF_RATE:
+		return "an integer, or a string such as \"100M\"";
 	case CONF_LIST:
+	case CONF_SET:
 		return "an array of strings and integers, or a string";
 	case CONF_STRING:
 	case CONF_MAC:
@@ -136,25 +139,30 @@ static int put_int(struct conf *c, const struct conf_key *key, json_int_t num,
 	return conf_put(c, key->name, text, err);
 }
 
-/* Write the array's items to @out, joined by ':'. */
+/* Write the array's items to @out, joined by their separator. */
 static int join_items(const struct conf *c, const struct conf_key *key, const json_t *array,
 		      FILE *out, struct vmtap_error *err)
 {
+	const char sep = key->kind == CONF_SET ? '+' : ':';
+
 	for (unsigned i = 0; i < json_array_size(array); i++) {
 		const json_t *value = json_array_get(array, i);
 		const char *text = json_string_value(value);
 
 		if (i)
-			fputc(':', out);
+			fputc(sep, out);
 		if (json_is_integer(value)) {
 			fprintf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
 			continue;
 		}
 		if (!text)
 			return wrong_type(c, key, i + 1, value, err);
-		if (!*text || strchr(text, ':'))
-			return error_set(err, EINVAL, c->object, CONF_READ, "%s, item %u, %s",
-					 key->name, i + 1, *text ? "contains a ':'" : "is empty");
+		if (!*text)
+			return error_set(err, EINVAL, c->object, CONF_READ, "%s, item %u, is empty",
+					 key->name, i + 1);
+		if (strchr(text, sep))
+			return error_set(err, EINVAL, c->object, CONF_READ,
+					 "%s, item %u, contains a '%c'", key->name, i + 1, sep);
 		fputs(text, out);
 	}
 	return 0;
@@ -190,7 +198,7 @@ static int put_value(struct conf *c, const struct conf_key *key, const json_t *v
 			break;
 		return conf_put(c, key->name, json_string_value(value), err);
 	case JSON_INTEGER:
-		if (kind != CONF_INT && kind != CONF_SIZE)
+		if (kind != CONF_INT && kind != CONF_SIZE && kind != CONF_RATE)
 			break;
 		return put_int(c, key, json_integer_value(value), err);
 	case JSON_TRUE:
@@ -199,7 +207,7 @@ static int put_value(struct conf *c, const struct conf_key *key, const json_t *v
 			break;
 		return conf_put(c, key->name, json_is_true(value) ? "on" : "off", err);
 	case JSON_ARRAY:
-		if (kind != CONF_LIST)
+		if (kind != CONF_LIST && kind != CONF_SET)
 			break;
 		return put_array(c, key, value, err);
 	case JSON_OBJECT:

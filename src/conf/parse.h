@@ -37,18 +37,26 @@ struct conf_value {
 	};
 };
 
-/** struct conf - A parsed description; one value a key of the schema, in its order, then `id`. */
+/** struct conf - A parsed description; one value a key of the schema, in its order, then the common ones. */
 struct conf {
 	const struct conf_schema *schema;
-	unsigned key_cnt; /* without id */
+	unsigned key_cnt; /* of the schema */
 	char object[sizeof(((struct vmtap_error *)NULL)->object)];
 	struct conf_value values[];
 };
 
-extern const struct conf_key conf_id_key;
+/** What all types have; `id` is the first. */
+extern const struct conf_key conf_common_keys[];
+extern const unsigned conf_common_cnt;
 
 /** conf_key_at() - The key of values[@index]. */
 const struct conf_key *conf_key_at(const struct conf *c, unsigned index);
+
+/** conf_value_cnt() - Entries of values[]. */
+static inline unsigned conf_value_cnt(const struct conf *c)
+{
+	return c->key_cnt + conf_common_cnt;
+}
 
 /** conf_find() - The index of a key of the schema; -1: it has no such key. */
 int conf_find(const struct conf *c, const char *name);

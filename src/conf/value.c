@@ -86,10 +86,11 @@ static int read_int(const struct conf_key *key, const char *text, int64_t *num, 
 }
 
 /* The factor of a size's suffix; *@rest moves behind it. */
-static int64_t read_suffix(const char **rest)
+static int64_t read_suffix(const struct conf_key *key, const char **rest)
 {
 	static const char suffixes[] = "bkmgtpe";
 	const char *found;
+	int64_t factor = 1;
 
 	if (!**rest)
 		return 1;
@@ -97,7 +98,9 @@ static int64_t read_suffix(const char **rest)
 	if (!found)
 		return 1;
 	(*rest)++;
-	return INT64_C(1) << (10 * (found - suffixes));
+	for (; found > suffixes; found--)
+		factor *= key->kind == CONF_RATE ? 1000 : 1024;
+	return factor;
 }
 
 /*
@@ -132,11 +135,11 @@ static int read_decimal_size(const struct conf_key *key, const char *digits, int
 		fraction_len = strspn(fraction, "0123456789");
 		rest = fraction + fraction_len;
 	}
-	factor = read_suffix(&rest);
+	factor = read_suffix(key, &rest);
 	if (*rest)
 		return not_whole(rest, why);
 	if (factor == 1 && strspn(fraction, "0") != fraction_len) {
-		text_add(why, "it is a fraction of a byte");
+		text_add(why, "it is a fraction of a %s", key->kind == CONF_RATE ? "bit" : "byte");
 		return -EINVAL;
 	}
 	if (huge || __builtin_mul_overflow(whole, factor, num) ||
@@ -164,6 +167,28 @@ static int read_size(const struct conf_key *key, const char *text, int64_t *num,
 	}
 	r = read_decimal_size(key, digits, num, why);
 	return r ? r : check_range(key, *num, why);
+}
+
+/* 100M, 2.5Gbit; a size without hexadecimal. */
+static int read_rate(const struct conf_key *key, const char *text, int64_t *num, struct text *why)
+{
+	const size_t len = strlen(text);
+	char copy[32];
+
+	if (!isdigit((unsigned char)*text)) {
+		text_add(why, *text == '-' ? "it is negative" : "it is not a number");
+		return -EINVAL;
+	}
+	if (len >= sizeof(copy)) {
+		text_add(why, "it is longer than %zu characters", sizeof(copy) - 1);
+		return -EINVAL;
+	}
+	memcpy(copy, text, len + 1);
+	if (len > 3 && strcmp(copy + len - 3, "bit") == 0)
+		copy[len - 3] = '\0';
+	if (read_decimal_size(key, copy, num, why) < 0)
+		return -EINVAL;
+	return check_range(key, *num, why);
 }
 
 static unsigned hex_value(char c)
@@ -247,22 +272,22 @@ static int read_enum(const struct conf_key *key, const char *text, int *choice, 
 	return -EINVAL;
 }
 
-/* A ':' at the very end is let pass, as QEMU does: lists are often made by a loop. */
-static int read_list(struct conf_value *v, struct text *why)
+/* A separator at the very end is let pass, as QEMU does: lists are often made by a loop. */
+static int read_list(struct conf_value *v, char sep, struct text *why)
 {
 	unsigned cnt = 1;
-	char *buf, *colon;
+	char *buf, *end;
 
 	for (const char *s = v->text; *s; s++)
-		cnt += s[0] == ':' && s[1];
+		cnt += s[0] == sep && s[1];
 	v->list.buf = buf = strdup(v->text);
 	v->list.items = calloc(cnt, sizeof(*v->list.items));
 	if (!v->list.buf || !v->list.items)
 		return -ENOMEM;
 	for (v->list.cnt = 0; v->list.cnt < cnt; v->list.cnt++) {
-		colon = strchr(buf, ':');
-		if (colon)
-			*colon = '\0';
+		end = strchr(buf, sep);
+		if (end)
+			*end = '\0';
 		if (!*buf) {
 			text_add(why, "item %u is empty", v->list.cnt + 1);
 			return -EINVAL;
@@ -305,7 +330,7 @@ int value_read(const struct conf_key *key, struct conf_value *v, struct text *wh
 	}
 	switch (key->kind) {
 	case CONF_STRING:
-		return key == &conf_id_key ? check_id(v->text, why) : 0;
+		return key == &conf_common_keys[0] ? check_id(v->text, why) : 0;
 	case CONF_BOOL:
 		return read_bool(v->text, &v->on, why);
 	case CONF_INT:
@@ -317,14 +342,18 @@ int value_read(const struct conf_key *key, struct conf_value *v, struct text *wh
 	case CONF_ENUM:
 		return read_enum(key, v->text, &v->choice, why);
 	case CONF_LIST:
-		return read_list(v, why);
+		return read_list(v, ':', why);
+	case CONF_SET:
+		return read_list(v, '+', why);
+	case CONF_RATE:
+		return read_rate(key, v->text, &v->num, why);
 	}
 	return -EINVAL;
 }
 
 void value_fini(const struct conf_key *key, struct conf_value *v)
 {
-	if (key->kind == CONF_LIST) {
+	if (key->kind == CONF_LIST || key->kind == CONF_SET) {
 		free(v->list.buf);
 		free(v->list.items);
 	}
@@ -363,6 +392,12 @@ void value_kind(const struct conf_key *key, struct text *t)
 		break;
 	case CONF_LIST:
 		text_add(t, "list joined by ':'");
+		break;
+	case CONF_SET:
+		text_add(t, "list joined by '+'");
+		break;
+	case CONF_RATE:
+		text_add(t, "number (k, M, G)");
 		break;
 	}
 }

@@ -19,6 +19,8 @@ static const struct conf_key test_keys[] = {
 	{ "group-mac", CONF_MAC, CONF_ANY_MAC },
 	{ "mode", CONF_ENUM, .choices = "bridge|private|vepa" },
 	{ "fds", CONF_LIST },
+	{ "macs", CONF_SET },
+	{ "speed", CONF_RATE, .min = 1000, .max = INT64_C(1000000000000) },
 	{ "addr.type", CONF_ENUM, .choices = "inet|unix|fd" },
 	{ "addr.path", CONF_STRING },
 	{ "addr.keep.alive", CONF_BOOL },

@@ -214,6 +214,49 @@ static void refuses_empty_list_items(void **state)
 	refuse("tap,fds=3::", "item 2 is empty", "");
 }
 
+static void reads_sets_whose_items_have_colons(void **state)
+{
+	parse("tap,macs=52:54:00:00:00:01+fd00::2+");
+	assert_int_equal(conf_list_cnt(conf, "macs"), 2);
+	assert_string_equal(conf_list_item(conf, "macs", 0), "52:54:00:00:00:01");
+	assert_string_equal(conf_list_item(conf, "macs", 1), "fd00::2");
+	parse("{\"type\":\"tap\",\"macs\":[\"fd00::2\",\"a\"]}");
+	assert_string_equal(conf_str(conf, "macs", ""), "fd00::2+a");
+	refuse("{\"type\":\"tap\",\"macs\":[\"a+b\"]}", "macs, item 1, contains a '+'", "");
+	refuse("tap,macs=a++b", "item 2 is empty", "macs takes: list joined by '+'");
+}
+
+static void reads_rates_with_decimal_suffixes(void **state)
+{
+	static const struct {
+		const char *spec;
+		int64_t num;
+	} cases[] = {
+		{ "tap,speed=1000", 1000 },
+		{ "tap,speed=5k", 5000 },
+		{ "tap,speed=100M", 100000000 },
+		{ "tap,speed=2.5Gbit", 2500000000 },
+		{ "tap,speed=1Tbit", 1000000000000 },
+		{ "tap,speed=1500bit", 1500 },
+		{ "{\"type\":\"tap\",\"speed\":2000}", 2000 },
+		{ "{\"type\":\"tap\",\"speed\":\"1M\"}", 1000000 },
+	};
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		parse(cases[i].spec);
+		assert_int_equal(conf_int(conf, "speed", 0), cases[i].num);
+	}
+	refuse("tap,speed=1", "it is below 1000",
+	       "speed takes: number (k, M, G), 1000..1000000000000");
+	refuse("tap,speed=2T", "it is above", "");
+	refuse("tap,speed=fast", "it is not a number", "");
+	refuse("tap,speed=-5M", "it is negative", "");
+	refuse("tap,speed=5Mb", "'b' follows the number", "");
+	refuse("tap,speed=1000.5", "it is a fraction of a bit", "");
+	refuse("tap,speed=100000000000000000000000000000000", "it is longer than", "");
+	refuse("tap,speed=bit", "it is not a number", "");
+}
+
 static void ids_are_as_in_qemu(void **state)
 {
 	char spec[256] = "tap,id=";
@@ -248,6 +291,8 @@ int main(void)
 		CASE(wrong_choice_lists_and_suggests),
 		CASE(reads_lists),
 		CASE(list_may_end_with_its_separator),
+		CASE(reads_sets_whose_items_have_colons),
+		CASE(reads_rates_with_decimal_suffixes),
 		CASE(refuses_empty_list_items),
 		CASE(ids_are_as_in_qemu),
 	};
