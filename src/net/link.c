@@ -243,6 +243,8 @@ static int check(struct port *a, struct port *b, struct vmtap_error *err)
 		if (both[i]->closed || both[i]->state == VMTAP_PORT_BROKEN)
 			return error_set(err, EPIPE, both[i]->name, "link", "the port is %s",
 					 both[i]->closed ? "closed" : "broken");
+		if (both[i]->hooks && port_check_seen(both[i], both[!i], "link", err) < 0)
+			return -EBUSY;
 		if (!both[i]->junction)
 			continue;
 		error_set(err, EBUSY, both[i]->name, "link", "the port is linked already");

@@ -190,6 +190,66 @@ void port_stats(const struct port *p, struct vmtap_stats *stats)
 
 /* ------------------------------------------------------------ moving frames */
 
+/* How many of the first may go on, or, with *@drop, are discarded; 0: none, now. */
+static unsigned ask_hooks(struct port_lane *l, enum port_way way, const struct vmtap_frame *frames,
+			  unsigned cnt, bool *drop)
+{
+	*drop = false;
+	for (struct port_hook *h = l->port->hooks; h && cnt && !*drop; h = h->next)
+		if (h->ops->admit)
+			cnt = h->ops->admit(h, l, way, frames, cnt, drop);
+	return cnt;
+}
+
+static void tell_hooks(struct port_lane *l, enum port_way way, const struct vmtap_frame *frames,
+		       unsigned cnt)
+{
+	for (struct port_hook *h = l->port->hooks; h && cnt; h = h->next)
+		if (h->ops->passed)
+			h->ops->passed(h, l, way, frames, cnt);
+}
+
+typedef unsigned go_on_fn(struct port_lane *l, const struct vmtap_frame *frames, unsigned cnt);
+
+static unsigned go_to_junction(struct port_lane *l, const struct vmtap_frame *frames, unsigned cnt)
+{
+	struct junction *j = l->port->junction;
+
+	return j->ops->offer(j, l, frames, cnt);
+}
+
+static unsigned go_outside(struct port_lane *l, const struct vmtap_frame *frames, unsigned cnt)
+{
+	return l->port->polling ? l->port->ops->send(l, frames, cnt) : 0;
+}
+
+/* The same as @go_on, past the hooks. */
+static unsigned go_past_hooks(struct port_lane *l, enum port_way way, go_on_fn *go_on,
+			      const struct vmtap_frame *frames, unsigned cnt)
+{
+	unsigned done = 0;
+
+	while (done < cnt) {
+		bool drop;
+		unsigned n = ask_hooks(l, way, frames + done, cnt - done, &drop), taken = n;
+
+		if (!n)
+			break;
+		if (drop && way == PORT_TX)
+			lane_drop_tx(l, VMTAP_DROP_FILTERED, frames + done, n);
+		else if (drop)
+			lane_drop_rx(l, VMTAP_DROP_FILTERED, n);
+		else
+			taken = go_on(l, frames + done, n);
+		if (!drop)
+			tell_hooks(l, way, frames + done, taken);
+		done += taken;
+		if (taken < n)
+			break;
+	}
+	return done;
+}
+
 unsigned lane_offer(struct port_lane *l, const struct vmtap_frame *frames, unsigned cnt)
 {
 	struct port *p = l->port;
@@ -202,7 +262,8 @@ unsigned lane_offer(struct port_lane *l, const struct vmtap_frame *frames, unsig
 		count(&l->stats.rx, frames, cnt);
 		return cnt;
 	}
-	taken = p->junction->ops->offer(p->junction, l, frames, cnt);
+	taken = p->hooks ? go_past_hooks(l, PORT_RX, go_to_junction, frames, cnt)
+			 : go_to_junction(l, frames, cnt);
 	count(&l->stats.rx, frames, taken);
 	if (taken < cnt) {
 		l->held = true;
@@ -221,7 +282,8 @@ unsigned lane_send(struct port_lane *l, const struct vmtap_frame *frames, unsign
 							  : VMTAP_DROP_LINK_DOWN] += cnt;
 		return cnt;
 	}
-	taken = p->polling ? p->ops->send(l, frames, cnt) : 0;
+	taken = p->hooks ? go_past_hooks(l, PORT_TX, go_outside, frames, cnt)
+			 : go_outside(l, frames, cnt);
 	count(&l->stats.tx, frames, taken);
 	if (taken < cnt && p->state != VMTAP_PORT_UP) { /* it broke on the way */
 		l->stats.tx.drops[VMTAP_DROP_PEER_GONE] += cnt - taken;
@@ -241,9 +303,9 @@ bool lane_borrow(struct port_lane *l, struct port_loan *loan)
 	const struct port *p = l->port;
 	struct port_lane *peer = NULL;
 
-	if (p->junction && p->link_up && !p->closed && p->junction->ops->peer)
+	if (p->junction && p->link_up && !p->closed && !p->hooks && p->junction->ops->peer)
 		peer = p->junction->ops->peer(p->junction, l);
-	if (!peer || !peer->port->ops->lend)
+	if (!peer || peer->port->hooks || !peer->port->ops->lend)
 		return false;
 	loan->lender = peer;
 	return peer->port->ops->lend(peer, loan);
@@ -266,6 +328,66 @@ bool lane_repay(struct port_lane *l, const struct port_loan *loan, const struct 
 void lane_settle(const struct port_loan *loan)
 {
 	loan->lender->port->ops->settle(loan->lender);
+}
+
+/* -------------------------------------------------------------------- hooks */
+
+int port_check_seen(const struct port *p, const struct port *peer, const char *what,
+		    struct vmtap_error *err)
+{
+	const struct port *both[] = { p, peer };
+
+	for (int i = 0; i < 2; i++) {
+		if (!both[i] || !both[i]->ops->in_kernel || !both[i]->ops->in_kernel(both[i]))
+			continue;
+		error_set(err, EBUSY, p->name, what,
+			  "%s has vhost=on: the kernel carries the frames, and vmtap does not see "
+			  "them",
+			  both[i]->name);
+		error_remedy(err, "leave vhost= out where frames have to be seen");
+		return -EBUSY;
+	}
+	return 0;
+}
+
+int port_hook_add(struct port *p, struct port_hook *h, const char *what, struct vmtap_error *err)
+{
+	struct port_hook **at = &p->hooks;
+	int ret = port_check_seen(p, port_peer(p), what, err);
+
+	if (ret < 0)
+		return ret;
+	port_enter(p);
+	while (*at)
+		at = &(*at)->next;
+	h->next = NULL;
+	*at = h;
+	port_leave(p);
+	return 0;
+}
+
+void port_hook_del(struct port *p, struct port_hook *h)
+{
+	struct port_hook **at = &p->hooks;
+
+	while (*at && *at != h)
+		at = &(*at)->next;
+	if (!*at)
+		return;
+	port_enter(p);
+	*at = h->next;
+	for (unsigned i = 0; i < p->lane_cnt; i++)
+		for (int way = PORT_RX; way <= PORT_TX; way++)
+			port_hook_open(&p->lanes[i], way);
+	port_leave(p);
+}
+
+void port_hook_open(struct port_lane *l, enum port_way way)
+{
+	if (way == PORT_RX)
+		lane_resume(l);
+	else
+		lane_writable(l);
 }
 
 /* ------------------------------------------------------------- back-pressure */

@@ -21,6 +21,10 @@
  *   (a guest's receive buffers) to the one that reads: lane_borrow(), fill it, lane_repay(), again, and
  *   lane_settle() at the end. A frame that came in this way needs no lane_offer().
  *
+ * Hooks
+ *   What limits, filters or captures is a hook of a port (struct port_hook): it sees all that enters and
+ *   all that leaves by it. A port without hooks pays for a pointer that is NULL.
+ *
  * Lanes
  *   Frames that have to stay in order, and that one thread moves, are a *lane*. A
  *   port has one, whatever its queues are, until it is joined to a port with as
@@ -48,6 +52,7 @@
 
 struct burst;
 struct port;
+struct port_hook;
 struct port_lane;
 struct port_loan;
 struct port_vhost;
@@ -79,6 +84,7 @@ struct junction;
  *               @accepts allows
  * @settle:      what was repaid may leave; what is lent and not repaid is free again
  * @resume:      what lane_offer() did not take can be offered again
+ * @in_kernel:   the kernel carries the frames of @vhost's handles, unseen, or may begin to. NULL: never
  * @set_poll:    stop or restart reading; NULL: nothing to stop. Writing is stopped by lane_send()
  * @set_offload: what the peer takes (enum vmtap_offload); the port may leave that undone in
  *               frames that it offers. NULL: it never leaves anything undone
@@ -103,6 +109,7 @@ struct port_ops {
 	bool rings;
 	bool (*vhost)(struct port *p, unsigned pair, unsigned hdr_len, struct port_vhost *vhost);
 	void (*vhost_changed)(struct port *p);
+	bool (*in_kernel)(const struct port *p);
 	void (*set_poll)(struct port *p, bool on);
 	int (*set_offload)(struct port *p, unsigned offload);
 	int (*set_link)(struct port *p, bool up, struct vmtap_error *err);
@@ -177,12 +184,14 @@ struct port_vhost {
  * @accepts: offloads that frames given to @send may still need (enum vmtap_offload)
  * @pair_cnt: queue pairs; @lanes has as many entries, of which @lane_cnt are in use: 1 or @pair_cnt
  * @only:    where @lanes points when there is one
+ * @hooks:   in the order in which they were added; NULL: none
  */
 struct port {
 	const struct port_ops *ops;
 	const struct port_env *env;
 	char *name; /* owned */
 	struct junction *junction;
+	struct port_hook *hooks;
 	unsigned accepts;
 	enum vmtap_port_state state;
 	bool started, polling, link_up, closed;
@@ -332,6 +341,49 @@ static inline void port_resume(struct port *p)
 	for (unsigned i = 0; i < p->lane_cnt; i++)
 		lane_resume(&p->lanes[i]);
 }
+
+/* Hooks ------------------------------------------------------------------------ */
+
+/** Which way a frame goes, seen from the port. */
+enum port_way {
+	PORT_RX, /* entered from outside: lane_offer() */
+	PORT_TX, /* leaves by the port: lane_send() */
+};
+
+/**
+ * struct port_hook_ops - What sees a port's frames
+ * @admit:  how many of the first of @cnt frames share a verdict, at least 1: that they may go on, or, with
+ *          *@drop set, that they are discarded, counted as filtered. 0: the first may not go on now; the
+ *          hook calls port_hook_open() when it may. NULL: all may
+ * @passed: these were taken by where they were going. Each frame once. NULL: not interested
+ *
+ * Context: the lane's loop; neither blocks, allocates nor logs. Nothing calls into the port.
+ */
+struct port_hook_ops {
+	unsigned (*admit)(struct port_hook *h, struct port_lane *l, enum port_way way,
+			  const struct vmtap_frame *frames, unsigned cnt, bool *drop);
+	void (*passed)(struct port_hook *h, struct port_lane *l, enum port_way way,
+		       const struct vmtap_frame *frames, unsigned cnt);
+};
+
+/** struct port_hook - Embedded in whatever it is a part of. */
+struct port_hook {
+	const struct port_hook_ops *ops;
+	struct port_hook *next;
+};
+
+/** port_hook_add() - Let @h, borrowed until port_hook_del(), see the frames of @p from now on.
+ *  -EBUSY: the kernel carries them. From the thread of env->loop. */
+int port_hook_add(struct port *p, struct port_hook *h, const char *what, struct vmtap_error *err);
+/** port_hook_del() - No more; what it held back goes on. Fine when it was not added. */
+void port_hook_del(struct port *p, struct port_hook *h);
+/** port_hook_open() - After an @admit of 0: ask again. From the lane's thread, or with the lanes held
+ *  still; not from inside @admit or @passed. */
+void port_hook_open(struct port_lane *l, enum port_way way);
+/** port_check_seen() - Does vmtap see the frames of @p, whose hooks have to? @what they are is for the
+ *  error. Return: 0, or -EBUSY and @err. */
+int port_check_seen(const struct port *p, const struct port *peer, const char *what,
+		    struct vmtap_error *err);
 
 /** port_stats() - The counters of all lanes together. */
 void port_stats(const struct port *p, struct vmtap_stats *stats);

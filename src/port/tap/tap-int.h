@@ -182,6 +182,8 @@ void tap_vhost_device(struct tap *t, bool there);
 void tap_vhost_close(struct tap *t);
 /** tap_vhost() - As ops->vhost. */
 bool tap_vhost(struct port *p, unsigned pair, unsigned hdr_len, struct port_vhost *vhost);
+/** tap_vhost_is_open() - As ops->in_kernel: there are handles. */
+bool tap_vhost_is_open(const struct port *p);
 
 /** struct tap_fd_info - What a descriptor says of the TAP behind it */
 struct tap_fd_info {

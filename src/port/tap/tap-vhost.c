@@ -229,6 +229,11 @@ struct vmtap_vhost *tap_vhost_handle(const struct port *p, unsigned pair)
 	return pair < t->queue_cnt ? t->queues[pair].vhost : NULL;
 }
 
+bool tap_vhost_is_open(const struct port *p)
+{
+	return tap_vhost_handle(p, 0) != NULL;
+}
+
 bool tap_vhost(struct port *p, unsigned pair, unsigned hdr_len, struct port_vhost *vhost)
 {
 	struct tap *t = (struct tap *)p;
