@@ -10,6 +10,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/vhost.h>
 #include <net/if.h>
 #include <poll.h>
 #include <signal.h>
@@ -100,10 +101,22 @@ static bool wants(char **command, const char *word)
 	return false;
 }
 
-static int open_vhost(const struct cli *cli, struct handover *h)
+/* What the port has (vhost=on), which a helper may have opened, or else the device. Return: a descriptor
+ * that nobody uses yet; -1 and errno. */
+static int open_vhost(struct vmtap_port *port, unsigned pair)
+{
+	struct vmtap_vhost *v = vmtap_port_vhost(port, pair);
+
+	if (!v)
+		return open("/dev/vhost-net", O_RDWR | O_CLOEXEC);
+	/* it belongs to a process, which the command is to be */
+	return ioctl(vmtap_vhost_fd(v), VHOST_RESET_OWNER, NULL) < 0 ? -1 : vmtap_vhost_fd(v);
+}
+
+static int open_vhosts(const struct cli *cli, struct vmtap_port *port, struct handover *h)
 {
 	for (; h->vhosts < h->queues; h->vhosts++) {
-		int fd = open("/dev/vhost-net", O_RDWR | O_CLOEXEC);
+		int fd = open_vhost(port, h->vhosts);
 
 		if (fd < 0)
 			return fail(cli, errno, "/dev/vhost-net", "open it for {vhostfds}", NULL,
@@ -132,7 +145,7 @@ static int prepare(const struct cli *cli, struct vmtap_port *port, char **comman
 		return fail(cli, EINVAL, vmtap_port_name(port), "replace {fd}",
 			    "the port has several queues", "write {fds}");
 	if (wants(command, "{vhostfd"))
-		ret = open_vhost(cli, h);
+		ret = open_vhosts(cli, port, h);
 	snprintf(h->fd, sizeof(h->fd), "%d", h->tap_fds[0]);
 	join(h->fds, sizeof(h->fds), h->tap_fds, h->queues);
 	if (strcmp(vmtap_port_type(port), "macvtap") == 0)

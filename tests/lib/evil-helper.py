@@ -36,6 +36,19 @@ def good_queues():
                                               for _ in range(int(args.get("queues", 1)) - 1)])
 
 
+def good_without_vhost():
+    """As a helper that does not know --vhost."""
+    if "vhost" in args:
+        print("no such thing", file=sys.stderr)
+        sys.exit(1)
+    good()
+
+
+def no_vhost_net():
+    """What follows the TAP is something else."""
+    socket.send_fds(sock, [b"\0"], [tap(), os.open("/dev/null", os.O_RDWR)])
+
+
 def good_with_words():
     print("the bridge is nearly full", file=sys.stderr)
     good()

@@ -141,6 +141,49 @@ def test_options_that_do_not_go_with_a_helper_are_named(ns, option):
     fails(ns, spec("good", "," + option), USAGE, option.partition("=")[0], "not together with helper=")
 
 
+# ------------------------------------------------------------------- vhost-net by the helper
+
+# A node that this user may not open: root is one without its power over files.
+SHUT = [*sandbox.mounts("mount -t tmpfs none /dev && mkdir /dev/net && mknod -m 666 /dev/net/tun c 10 200 && "
+                        "mknod -m 666 /dev/null c 1 3 && mknod -m 0 /dev/vhost-net c 10 238"),
+        "setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"]
+
+
+@pytest.mark.parametrize("port", [spec("say_arguments", ",%s"), "bridge,%%s,helper=%s say_arguments" % EVIL],
+                         ids=["tap", "bridge"])
+def test_a_helper_is_asked_for_vhost_net_where_the_user_may_not_open_it(ns, folder, port):
+    said = vmtap.run(ns, "connect", port % "vhostforce=on", "null", wrap=SHUT).stderr
+    assert " --vhost" in said.split("it said: ")[1], said
+    said = vmtap.run(ns, "connect", port % "vhost=off", "null", wrap=SHUT).stderr
+    assert "--vhost" not in said.split("it said: ")[1], said
+
+
+def test_a_helper_is_not_asked_for_what_is_not_there(ns):
+    """It could not open it either."""
+    missing = [SHUT[0], *(word.replace("mknod -m 0 /dev/vhost-net c 10 238", "true") for word in SHUT[1:])]
+    said = vmtap.run(ns, "connect", spec("say_arguments", ",vhost=on"), "null", wrap=missing).stderr
+    assert "--vhost" not in said.split("it said: ")[1], said
+
+
+@pytest.mark.parametrize("what, says", [("good_without_vhost", "no such thing"),
+                                        ("good", "sent 1 descriptor instead of 2"),
+                                        ("no_vhost_net", "is none of /dev/vhost-net")])
+def test_a_helper_without_vhost_net_is_a_warning_or_an_error(ns, folder, what, says):
+    with Vmtap(ns, [spec(what, ",vhost=on"), "null"], folder, wrap=SHUT) as v:
+        assert says in v.output() and "vmtap carries the frames itself" in v.output()
+        assert [name for name in ns.links() if name.startswith("evil")] == ["evil0"]
+    done = vmtap.run(ns, "connect", spec(what, ",vhostforce=on"), "null", wrap=SHUT)
+    assert done.returncode in (USAGE, RESOURCE) and says in done.stderr
+    wait_until(lambda: not [name for name in ns.links() if name.startswith("evil")])
+
+
+def test_a_helper_that_hangs_is_not_called_twice(ns):
+    start = time.monotonic()
+    done = vmtap.run(ns, "connect", spec("hang", ",vhost=on,helper-timeout-ms=1500"), "null", wrap=SHUT)
+    assert done.returncode == RESOURCE and "did not end within 1500 ms" in done.stderr
+    assert time.monotonic() - start < 2.9
+
+
 def descriptors(v):
     return sorted(os.readlink("/proc/%d/fd/%s" % (v.proc.pid, fd)).partition("[")[0]
                   for fd in os.listdir("/proc/%d/fd" % v.proc.pid))

@@ -15,7 +15,7 @@
 #include "base/fdpass.h"
 #include "base/spawn.h"
 
-#define ARGS_MAX 12
+#define ARGS_MAX 13
 #define SAID_MAX 400
 
 /**
@@ -25,7 +25,7 @@
  */
 struct answer {
 	struct spawn_io io;
-	int fds[HELPER_QUEUES_MAX];
+	int fds[HELPER_FDS_MAX];
 	unsigned cnt, max;
 	int broken;
 };
@@ -130,6 +130,8 @@ static int build_command(struct command *c, const struct helper_request *req, co
 		snprintf(c->queues, sizeof(c->queues), "--queues=%u", req->queues);
 		c->argv[n++] = c->queues;
 	}
+	if (req->vhost)
+		c->argv[n++] = "--vhost";
 	if (req->ifname) {
 		snprintf(c->ifname, sizeof(c->ifname), "--ifname=%s", req->ifname);
 		c->argv[n++] = c->ifname;
@@ -160,7 +162,7 @@ static void quote_said(const struct helper_request *req, const struct said *said
 			     "/etc/qemu/bridge.conf",
 			     req->br);
 	else if (strncmp(said->text, "Usage:", 6) == 0)
-		error_remedy(err, "queues=, ifname= and mac= need vmtap-bridge-helper");
+		error_remedy(err, "queues=, ifname=, mac= and vhost=on need vmtap-bridge-helper");
 }
 
 static int judge(const struct helper_request *req, const struct answer *a, const char *helper,
@@ -171,17 +173,17 @@ static int judge(const struct helper_request *req, const struct answer *a, const
 	if (a->broken == -EMSGSIZE)
 		return error_set(err, EPROTO, req->object, action,
 				 "%s sent more descriptors than the %u that were asked for", helper,
-				 req->queues);
+				 a->max);
 	if (a->broken)
 		return error_set(err, EPROTO, req->object, action, "%s sent rubbish (%s)", helper,
 				 strerror(-a->broken));
-	if (a->cnt == req->queues)
+	if (a->cnt == a->max)
 		return 0;
 	error_set(err, EPROTO, req->object, action, "%s sent %u descriptor%s instead of %u", helper,
-		  a->cnt, a->cnt == 1 ? "" : "s", req->queues);
+		  a->cnt, a->cnt == 1 ? "" : "s", a->max);
 	if (a->cnt)
-		error_remedy(err, "QEMU's helper makes one queue only: use vmtap-bridge-helper, or "
-				  "queues=1");
+		error_remedy(err, "QEMU's helper makes one queue only, without vhost-net: use "
+				  "vmtap-bridge-helper, or queues=1 and no vhost=");
 	return -EPROTO;
 }
 
@@ -240,11 +242,12 @@ int helper_missing(const char *object, struct vmtap_error *err)
 	return -ENOENT;
 }
 
-int helper_run(const struct helper_request *req, int fds[HELPER_QUEUES_MAX], const struct log *log,
+int helper_run(const struct helper_request *req, int fds[HELPER_FDS_MAX], const struct log *log,
 	       const char *log_name, struct vmtap_error *err)
 {
 	const char *helper = req->helper ? req->helper : helper_default();
-	struct answer answer = { .io.ready = answer_ready, .max = req->queues };
+	struct answer answer = { .io.ready = answer_ready,
+				 .max = req->vhost ? 2 * req->queues : req->queues };
 	struct said said = { .io.ready = said_ready };
 	int ret;
 
@@ -255,7 +258,7 @@ int helper_run(const struct helper_request *req, int fds[HELPER_QUEUES_MAX], con
 		if (said.len)
 			log_msg(log, VMTAP_LOG_WARNING, log_name, "%s: %s", helper, said.text);
 		memcpy(fds, answer.fds, answer.cnt * sizeof(fds[0]));
-		return (int)answer.cnt;
+		return 0;
 	}
 	for (unsigned i = 0; i < answer.cnt; i++)
 		fd_close(&answer.fds[i]);

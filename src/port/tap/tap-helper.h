@@ -13,9 +13,12 @@
 #ifndef PORT_TAP_TAP_HELPER_H
 #define PORT_TAP_TAP_HELPER_H
 
+#include <stdbool.h>
+
 #include "base/log.h"
 
 #define HELPER_QUEUES_MAX 64
+#define HELPER_FDS_MAX (2 * HELPER_QUEUES_MAX)
 
 /**
  * struct helper_request - What to ask for
@@ -23,6 +26,8 @@
  * @helper:     path or command line; NULL: the first of the usual places that exists
  * @br:         bridge
  * @queues:     1, or more with helpers that know --queues=
+ * @vhost:      with as many descriptors of /dev/vhost-net behind them, which takes a helper that knows
+ *              --vhost
  * @ifname, @mac: NULL, or passed on as --ifname= and --mac=, which QEMU's helper does not know
  * @timeout_ms: 0: no limit
  */
@@ -31,6 +36,7 @@ struct helper_request {
 	const char *helper;
 	const char *br;
 	unsigned queues;
+	bool vhost;
 	const char *ifname;
 	const char *mac;
 	unsigned timeout_ms;
@@ -43,9 +49,10 @@ const char *helper_default(void);
 /** helper_missing() - There is no default one. Return: -ENOENT and @err. */
 int helper_missing(const char *object, struct vmtap_error *err);
 
-/** helper_run() - Return: descriptors received, owned, 1..@queues; or -errno and @err. What the
- *  helper wrote to stderr is part of the error, or logged as a warning. Blocks until it ends. */
-int helper_run(const struct helper_request *req, int fds[HELPER_QUEUES_MAX], const struct log *log,
+/** helper_run() - Receives @queues descriptors of the TAP, then, with @vhost, as many of vhost-net; all
+ *  owned. Return: 0, or -errno and @err. What the helper wrote to stderr is part of the error, or
+ *  logged as a warning. Blocks until it ends. */
+int helper_run(const struct helper_request *req, int fds[HELPER_FDS_MAX], const struct log *log,
 	       const char *log_name, struct vmtap_error *err);
 
 #endif

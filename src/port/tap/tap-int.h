@@ -33,6 +33,7 @@ struct tap_queue {
 	bool unused;		   /* by the peer */
 	bool taken;		   /* the kernel reads it, for @vhost */
 	struct vmtap_vhost *vhost; /* owned; NULL: none */
+	int vhost_fd;		   /* from the helper, owned, until @vhost is opened; -1: none */
 };
 
 /**
@@ -171,6 +172,11 @@ int tap_resolve_fd(const struct port_env *env, const char *text, bool *named,
 /** tap_vhost_open() - As the options say. Return: 0, also where it cannot be had and need not; -errno and
  *  @err. */
 int tap_vhost_open(struct tap *t, const struct conf *conf, struct vmtap_error *err);
+/** tap_vhost_of_helper() - Is a helper that makes the TAP to open vhost-net, too? Who may do so himself needs
+ *  none for that. */
+bool tap_vhost_of_helper(const struct tap_opts *opts);
+/** tap_vhost_without() - It cannot be had, and need not: say so, with the reason, and ask no further. */
+void tap_vhost_without(struct tap *t, const struct vmtap_error *why);
 /** tap_vhost_check() - Could it? */
 int tap_vhost_check(const struct port_env *env, const struct tap_opts *opts,
 		    const struct conf *conf, struct vmtap_error *err);

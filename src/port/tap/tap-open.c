@@ -60,6 +60,7 @@ static int queues_alloc(struct tap *t, unsigned cnt, struct vmtap_error *err)
 		t->queues[i].index = i;
 		t->queues[i].fd = -1;
 		t->queues[i].watch.fd = -1;
+		t->queues[i].vhost_fd = -1;
 	}
 	return 0;
 }

@@ -123,16 +123,23 @@ static int check_vhost_keys(const struct conf *c, const struct tap_opts *o, stru
 	return -EINVAL;
 }
 
+static void want_vhost(const struct conf *c, struct tap_opts *o, bool given)
+{
+	const bool force = conf_bool(c, "vhostforce", false);
+
+	o->vhost = conf_bool(c, "vhost", given || force);
+	o->vhost_must = o->vhost && (given || force);
+	o->vhost_given = given;
+	o->poll_us = (unsigned)conf_int(c, "poll-us", 0);
+}
+
 static int check_vhost(const struct conf *c, struct tap_opts *o, struct vmtap_error *err)
 {
 	const char *fd = conf_has(c, "vhostfd")	   ? "vhostfd"
 			 : conf_has(c, "vhostfds") ? "vhostfds"
 						   : NULL;
-	const bool force = conf_bool(c, "vhostforce", false);
 
-	o->vhost = conf_bool(c, "vhost", fd || force);
-	o->vhost_must = o->vhost && (fd || force);
-	o->poll_us = (unsigned)conf_int(c, "poll-us", 0);
+	want_vhost(c, o, fd);
 	if (fd && !o->vhost)
 		return error_set(err, EINVAL, conf_object(c), "parse the options",
 				 "%s: not together with vhost=off", fd);
@@ -231,6 +238,7 @@ int bridge_opts_init(struct tap_opts *o, const struct conf *c, struct vmtap_erro
 		.group = -1,
 	};
 	o->has_mac = conf_mac(c, "mac", o->mac);
+	want_vhost(c, o, false);
 	ret = dup_str(&o->ifname, c, "ifname", err);
 	if (!ret)
 		ret = dup_str(&o->helper, c, "helper", err);

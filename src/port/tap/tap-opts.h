@@ -36,6 +36,7 @@ struct tap_opts {
 	enum tap_onoff vnet_hdr, persist, up;
 	bool has_mac, has_sndbuf;
 	bool vhost, vhost_must; /* wanted; an error without it */
+	bool vhost_given;	/* with descriptors: vhostfd=, vhostfds= */
 	unsigned poll_us;
 	uint8_t mac[6];
 	unsigned mtu; /* 0: leave it */

@@ -176,6 +176,23 @@ static const struct conf_key bridge_keys[] = {
 	  .unit = "ms",
 	  .def = "10000",
 	  .help = "how long the helper may take; 0: no limit" },
+	{ .name = "vhost",
+	  .kind = CONF_BOOL,
+	  .def = "off; on with vhostforce=on",
+	  .help = "have the kernel's vhost-net carry the frames between the TAP and a vhost-user "
+		  "port, where the user or vmtap-bridge-helper may open it; else vmtap warns and "
+		  "carries them itself" },
+	{ .name = "vhostforce",
+	  .kind = CONF_BOOL,
+	  .def = "off",
+	  .help = "vhost=on, and an error where it cannot be had" },
+	{ .name = "poll-us",
+	  .kind = CONF_INT,
+	  .min = 0,
+	  .max = INT32_MAX,
+	  .unit = "us",
+	  .def = "0",
+	  .help = "with vhost=on, have the kernel look for work so long before it sleeps" },
 	{ 0 },
 };
 

@@ -87,6 +87,30 @@ static int check_fds(const struct port_env *env, const struct conf *conf, struct
 	return ret;
 }
 
+/* Where vhost-net need not be, a helper that does not hand it over is asked for the TAP alone. */
+static int call_helper(struct tap *t, struct helper_request *req, int *fds, struct vmtap_error *err)
+{
+	const struct log *log = t->port.env->log;
+	struct vmtap_error why = { 0 };
+	int ret;
+
+	if (!req->vhost || t->opts.vhost_must)
+		return helper_run(req, fds, log, t->port.name, err);
+	ret = helper_run(req, fds, log, t->port.name, &why);
+	if (ret == 0)
+		return 0;
+	if (ret == -ETIMEDOUT || ret == -ECANCELED) {
+		if (err)
+			*err = why;
+		return ret;
+	}
+	req->vhost = false;
+	ret = helper_run(req, fds, log, t->port.name, err);
+	if (ret == 0)
+		tap_vhost_without(t, &why);
+	return ret;
+}
+
 static int open_by_helper(struct tap *t, const struct conf *conf, struct vmtap_error *err)
 {
 	struct helper_request req = {
@@ -94,19 +118,26 @@ static int open_by_helper(struct tap *t, const struct conf *conf, struct vmtap_e
 		.helper = t->opts.helper,
 		.br = t->opts.br,
 		.queues = t->opts.queues,
+		.vhost = tap_vhost_of_helper(&t->opts),
 		.ifname = t->opts.ifname,
 		.mac = t->opts.has_mac ? conf_str(conf, "mac", NULL) : NULL,
 		.timeout_ms = t->opts.helper_timeout_ms,
 		.cancel_fd = t->port.env->cancel_fd,
 	};
-	int fds[HELPER_QUEUES_MAX];
-	int cnt = helper_run(&req, fds, t->port.env->log, t->port.name, err), ret;
+	int fds[HELPER_FDS_MAX];
+	int ret = call_helper(t, &req, fds, err);
 
-	if (cnt < 0)
-		return cnt;
-	ret = tap_device_take(t, fds, (unsigned)cnt, err);
-	for (int i = 0; ret < 0 && i < cnt; i++)
-		fd_close(&fds[i]);
+	if (ret < 0)
+		return ret;
+	ret = tap_device_take(t, fds, req.queues, err);
+	for (unsigned i = 0; i < req.queues; i++) {
+		if (ret < 0)
+			fd_close(&fds[i]);
+		if (req.vhost && ret < 0)
+			fd_close(&fds[req.queues + i]);
+		else if (req.vhost)
+			t->queues[i].vhost_fd = fds[req.queues + i];
+	}
 	return ret;
 }
 
@@ -211,6 +242,8 @@ static int bridge_check(const struct port_env *env, const struct conf *conf,
 
 	if (!ret)
 		ret = tap_opts_check(&opts, conf, err);
+	if (!ret)
+		ret = tap_vhost_check(env, &opts, conf, err);
 	tap_opts_fini(&opts);
 	return ret;
 }
@@ -223,7 +256,8 @@ const struct port_type bridge_type = {
 		"hands it over. It goes away with vmtap.\n"
 		"\n"
 		"  bridge                           a TAP on br0\n"
-		"  bridge,br=lan0,queues=2          two queues, with vmtap-bridge-helper\n",
+		"  bridge,br=lan0,queues=2          two queues, with vmtap-bridge-helper\n"
+		"  bridge,br=lan0,vhost=on          which opens /dev/vhost-net, too\n",
 	.open = bridge_open,
 	.check = bridge_check,
 };

@@ -11,6 +11,10 @@
  * When it cannot be had
  *   With vhost=on that is a warning, and frames go the usual way. With vhostforce=on, or with a
  *   descriptor that was handed over, it is an error.
+ *
+ * Whose right
+ *   The user's own. Where he has none, and a bridge helper makes the TAP, the helper's: it sends
+ *   descriptors of vhost-net along (tap-helper.h).
  */
 #include <errno.h>
 #include <net/if.h>
@@ -98,12 +102,16 @@ static struct vmtap_vhost *take(const struct tap *t, const char *text, struct vm
 static int open_queue(struct tap_queue *q, const struct conf *conf, struct vmtap_error *err)
 {
 	const struct tap *t = q->tap;
-	const char *text = given(conf, q->index);
 	struct vmtap_error local = { 0 };
 
 	if (!err)
 		err = &local;
-	q->vhost = text ? take(t, text, err) : vhost_open(t->port.name, err);
+	if (t->opts.vhost_given)
+		q->vhost = take(t, given(conf, q->index), err);
+	else if (q->vhost_fd < 0)
+		q->vhost = vhost_open(t->port.name, err);
+	else if ((q->vhost = vhost_take(q->vhost_fd, t->port.name, err)))
+		q->vhost_fd = -1;
 	if (!q->vhost)
 		return -err->code;
 	vhost_set_tap(q->vhost, q->fd, t->hdr_len, taken, q);
@@ -115,7 +123,16 @@ static void close_all(struct tap *t)
 	for (unsigned i = 0; i < t->queue_cnt; i++) {
 		vhost_free(t->queues[i].vhost);
 		t->queues[i].vhost = NULL;
+		fd_close(&t->queues[i].vhost_fd);
 	}
+}
+
+void tap_vhost_without(struct tap *t, const struct vmtap_error *why)
+{
+	t->opts.vhost = false;
+	log_error(t->port.env->log, VMTAP_LOG_WARNING, t->port.name, why);
+	log_msg(t->port.env->log, VMTAP_LOG_WARNING, t->port.name,
+		"vhost=on: vhost-net cannot be had; vmtap carries the frames itself");
 }
 
 /* Return: @ret, or 0: it is a warning. */
@@ -127,9 +144,7 @@ static int refused(struct tap *t, int ret, struct vmtap_error *err)
 			error_remedy(err, "%s", without);
 		return ret;
 	}
-	log_error(t->port.env->log, VMTAP_LOG_WARNING, t->port.name, err);
-	log_msg(t->port.env->log, VMTAP_LOG_WARNING, t->port.name,
-		"vhost=on: vhost-net cannot be had; vmtap carries the frames itself");
+	tap_vhost_without(t, err);
 	return 0;
 }
 
@@ -151,15 +166,25 @@ int tap_vhost_open(struct tap *t, const struct conf *conf, struct vmtap_error *e
 	return ret;
 }
 
+bool tap_vhost_of_helper(const struct tap_opts *opts)
+{
+	return opts->source == TAP_FROM_HELPER && opts->vhost && !opts->vhost_given &&
+	       access(VHOST_DEVICE, R_OK | W_OK) < 0 && errno == EACCES;
+}
+
 int tap_vhost_check(const struct port_env *env, const struct tap_opts *opts,
 		    const struct conf *conf, struct vmtap_error *err)
 {
 	const struct port_env look = { .take_fd = env->find_fd, .opaque = env->opaque };
-	const unsigned cnt = conf_has(conf, "vhostfds") ? conf_list_cnt(conf, "vhostfds") : 1;
+	const bool list = opts->vhost_given && conf_has(conf, "vhostfds");
+	const unsigned cnt = list ? conf_list_cnt(conf, "vhostfds") : 1;
 	int ret = 0;
 
-	for (unsigned i = 0; opts->vhost_must && i < cnt && !ret; i++) {
-		const char *text = given(conf, i);
+	/* what a helper allows is its own affair */
+	if (!opts->vhost_must || tap_vhost_of_helper(opts))
+		return 0;
+	for (unsigned i = 0; i < cnt && !ret; i++) {
+		const char *text = opts->vhost_given ? given(conf, i) : NULL;
 		bool named;
 		int fd = text ? tap_resolve_fd(&look, text, &named, err) : -1;
 
