@@ -71,8 +71,7 @@ static int setup(void **state)
 	r->a = fake_new(&r->env, "a");
 	r->b = fake_new(&r->env, "b");
 	r->link = link_new(&r->a->port, &r->b->port, NULL);
-	r->watcher =
-		(struct watcher) { .hook.ops = &watcher_ops, .allow = { 1u << 30, 1u << 30 } };
+	r->watcher = (struct watcher) { .hook.ops = &watcher_ops, .allow = { 1u << 30, 1u << 30 } };
 	*state = r;
 	return r->link ? 0 : -1;
 }
@@ -217,12 +216,18 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_hook_sees_both_ways, setup, teardown),
-		cmocka_unit_test_setup_teardown(what_it_holds_back_goes_on_in_order, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_port_that_may_not_send_holds_the_other_back, setup, teardown),
-		cmocka_unit_test_setup_teardown(frames_are_seen_once_when_the_peer_is_slow, setup, teardown),
-		cmocka_unit_test_setup_teardown(what_it_discards_is_counted_and_the_rest_passes, setup, teardown),
-		cmocka_unit_test_setup_teardown(removing_a_hook_lets_go_of_what_it_held, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_port_whose_frames_the_kernel_carries_has_none, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_it_holds_back_goes_on_in_order, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_port_that_may_not_send_holds_the_other_back,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(frames_are_seen_once_when_the_peer_is_slow, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(what_it_discards_is_counted_and_the_rest_passes,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(removing_a_hook_lets_go_of_what_it_held, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_port_whose_frames_the_kernel_carries_has_none,
+						setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
