@@ -138,6 +138,11 @@ int tun_set_queue(int fd, bool on)
 	return tun_ioctl(fd, TUNSETQUEUE, &ifr);
 }
 
+int tun_set_steering(int fd, int prog)
+{
+	return tun_ioctl(fd, TUNSETSTEERINGEBPF, &prog);
+}
+
 int tun_set_carrier(int fd, bool on)
 {
 	int carrier = on;

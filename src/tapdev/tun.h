@@ -53,6 +53,10 @@ int tun_set_sndbuf(int fd, int bytes);
 /** tun_set_queue() - Attach or detach this queue (TUNSETQUEUE). Return: 0 or -errno. */
 int tun_set_queue(int fd, bool on);
 
+/** tun_set_steering() - The program @prog (a descriptor) picks the queue of each frame that the device sends;
+ *  -1: the kernel does (TUNSETSTEERINGEBPF). The device keeps it, whoever closes what. Return: 0 or -errno. */
+int tun_set_steering(int fd, int prog);
+
 int tun_set_carrier(int fd, bool on);
 int tun_set_persist(int fd, bool on);
 int tun_set_owner(int fd, unsigned uid);

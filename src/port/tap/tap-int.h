@@ -4,7 +4,8 @@
  *
  * tap.c is the port, tap-rx.c moves frames from the TAP and tap-tx.c towards it, tap-open.c
  * opens and closes the device, tap-helper.c has a bridge helper do it, tap-opts.c has the
- * options, tap-type.c puts them together to the types `tap` and `bridge`.
+ * options, tap-steering.c says which queue a frame comes on, tap-type.c puts them together to the types
+ * `tap` and `bridge`.
  * macvtap.c makes or finds a macvtap and hands its descriptors to all of these;
  * macvtap-explain.c has the words for its errors.
  */
@@ -78,6 +79,7 @@ struct tap_macvtap {
  * struct tap - A TAP port
  * @lanes:  @port.lane_cnt of them, owned, each
  * @trouble: reported by a lane, and looked into by the port's loop: TAP_TROUBLE_*
+ * @steering_fd: the program of steering=, owned; -1: none. @steered: the device has it
  * @may_block: the send buffer has a limit, so a write may find it full
  */
 struct tap {
@@ -90,6 +92,8 @@ struct tap {
 	enum vmtap_endian endian;
 	bool swap_hdr; /* the device's header is of the other byte order */
 	bool may_block;
+	bool steered;
+	int steering_fd;
 	bool created;		/* it did not exist before */
 	bool script_ran;	/* so the down script is due */
 	bool vhost_away;	/* there is no device for the queues' @vhost */
@@ -166,6 +170,18 @@ int tap_want_vnet_hdr(struct tap *t, int fd, bool *want, struct vmtap_error *err
  *  @err. */
 int tap_resolve_fd(const struct port_env *env, const char *text, bool *named,
 		   struct vmtap_error *err);
+
+/* tap-steering.c, which queue the kernel gives a frame */
+
+/** tap_steering_find() - Have the program that the options name. Return: 0 or -errno and @err. */
+int tap_steering_find(struct tap *t, const struct conf *conf, struct vmtap_error *err);
+/** tap_steering_apply() - What the options say, to the device. Return: 0 or -errno and @err. */
+int tap_steering_apply(struct tap *t, struct vmtap_error *err);
+/** tap_steering_undo() - Take our program off the device, which may stay. Fine when there is none. */
+void tap_steering_undo(struct tap *t);
+/** tap_steering_check() - Is there such a program? Changes nothing. Return: 0 or -errno and @err. */
+int tap_steering_check(const struct port_env *env, const struct tap_opts *opts,
+		       const struct conf *conf, struct vmtap_error *err);
 
 /* tap-vhost.c, the kernel's vhost-net beside the queues */
 

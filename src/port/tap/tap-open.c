@@ -37,6 +37,7 @@ static const char *object(struct tap *t, char buf[80])
 
 void tap_device_close(struct tap *t)
 {
+	tap_steering_undo(t);
 	for (unsigned i = 0; i < t->queue_cnt; i++) {
 		loop_del(port_lane(&t->port, i)->loop, &t->queues[i].watch);
 		fd_close(&t->queues[i].fd);
@@ -288,6 +289,8 @@ int tap_device_reopen(struct tap *t, struct vmtap_error *err)
 		ret = -ENODEV;
 	if (!ret)
 		ret = set_owner(t, err);
+	if (!ret)
+		ret = tap_steering_apply(t, err);
 	if (ret < 0) {
 		tap_device_close(t);
 		return ret;

@@ -165,6 +165,26 @@ static int check_combinations(const struct conf *c, struct tap_opts *o, struct v
 	return 0;
 }
 
+/* -1 is what the kernel takes for none. */
+static int choose_steering(struct tap_opts *o, const struct conf *c, struct vmtap_error *err)
+{
+	static const char *const automatic[] = { "auto", "none", "-1" };
+	const char *text = conf_str(c, "steering", NULL);
+
+	if (!text)
+		return 0;
+	o->steering = TAP_STEER_PROGRAM;
+	for (size_t i = 0; i < sizeof(automatic) / sizeof(automatic[0]); i++)
+		if (strcmp(text, automatic[i]) == 0)
+			o->steering = TAP_STEER_AUTO;
+	if (o->steering == TAP_STEER_AUTO || o->source == TAP_FROM_FDS || o->queues > 1)
+		return 0;
+	error_set(err, EINVAL, conf_object(c), "parse the options",
+		  "steering: there is nothing to choose with one queue");
+	error_remedy(err, "use queues=2 or more, or leave it out");
+	return -EINVAL;
+}
+
 static int dup_str(char **to, const struct conf *c, const char *key, struct vmtap_error *err)
 {
 	const char *text = conf_str(c, key, NULL);
@@ -208,6 +228,8 @@ int tap_opts_init(struct tap_opts *o, const struct conf *c, struct vmtap_error *
 	if (!ret)
 		ret = check_vhost(c, o, err);
 	if (!ret)
+		ret = choose_steering(o, c, err);
+	if (!ret)
 		ret = parse_id(c, "owner", &o->owner, err);
 	if (!ret)
 		ret = parse_id(c, "group", &o->group, err);
@@ -239,7 +261,9 @@ int bridge_opts_init(struct tap_opts *o, const struct conf *c, struct vmtap_erro
 	};
 	o->has_mac = conf_mac(c, "mac", o->mac);
 	want_vhost(c, o, false);
-	ret = dup_str(&o->ifname, c, "ifname", err);
+	ret = choose_steering(o, c, err);
+	if (!ret)
+		ret = dup_str(&o->ifname, c, "ifname", err);
 	if (!ret)
 		ret = dup_str(&o->helper, c, "helper", err);
 	if (!ret && o->ifname)

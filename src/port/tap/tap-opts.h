@@ -25,6 +25,13 @@ enum tap_source {
 	TAP_FROM_HELPER, /* helper=, or the type bridge */
 };
 
+/** How the kernel picks the queue of a frame. */
+enum tap_steering {
+	TAP_STEER_AS_IS,
+	TAP_STEER_AUTO,	   /* by flow: no program */
+	TAP_STEER_PROGRAM, /* steering= says which */
+};
+
 /** struct tap_opts - A private copy of what was asked for; strings are NULL when not given. */
 struct tap_opts {
 	char *ifname;
@@ -32,6 +39,7 @@ struct tap_opts {
 	char *br;
 	char *helper; /* NULL: the default one */
 	enum tap_source source;
+	enum tap_steering steering;
 	unsigned script_timeout_ms, helper_timeout_ms;
 	enum tap_onoff vnet_hdr, persist, up;
 	bool has_mac, has_sndbuf;

@@ -21,6 +21,12 @@ static const struct conf_key tap_keys[] = {
 	  .max = QUEUES_MAX,
 	  .def = "1",
 	  .help = "open that many queues; more than one makes it a multi-queue device" },
+	{ .name = "steering",
+	  .kind = CONF_STRING,
+	  .def = "as it is: by flow, unless somebody gave the device a program",
+	  .help = "what picks the queue of a frame for the guest: auto, the kernel by flow; the path "
+		  "of an eBPF program in bpffs, or an inherited descriptor of one, a number or a name "
+		  "that a descriptor was given" },
 	{ .name = "up",
 	  .kind = CONF_BOOL,
 	  .def = "on for a TAP that vmtap makes or puts on a bridge; else as it is",
@@ -153,6 +159,11 @@ static const struct conf_key bridge_keys[] = {
 	  .max = HELPER_QUEUES_MAX,
 	  .def = "1",
 	  .help = "queues; more than one needs vmtap-bridge-helper" },
+	{ .name = "steering",
+	  .kind = CONF_STRING,
+	  .def = "as it is: by flow, unless somebody gave the device a program",
+	  .help = "what picks the queue of a frame for the guest: auto, the kernel by flow; or an eBPF "
+		  "program, by its path in bpffs or as a descriptor" },
 	{ .name = "ifname",
 	  .kind = CONF_STRING,
 	  .def = "the kernel picks tap0, tap1, …",

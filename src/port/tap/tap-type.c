@@ -177,7 +177,11 @@ static struct port *open_type(const struct port_env *env, const char *name, cons
 		return NULL;
 	ret = opts_init(&t->opts, conf, err);
 	if (!ret)
+		ret = tap_steering_find(t, conf, err);
+	if (!ret)
 		ret = open_device(t, conf, err);
+	if (!ret)
+		ret = tap_steering_apply(t, err);
 	if (!ret)
 		ret = tap_vhost_open(t, conf, err);
 	if (!ret)
@@ -214,6 +218,8 @@ static int tap_check(const struct port_env *env, const struct conf *conf, struct
 		ret = opts.source == TAP_FROM_FDS ? check_fds(env, conf, err)
 						  : tap_opts_check(&opts, conf, err);
 	if (!ret)
+		ret = tap_steering_check(env, &opts, conf, err);
+	if (!ret)
 		ret = tap_vhost_check(env, &opts, conf, err);
 	tap_opts_fini(&opts);
 	return ret;
@@ -228,6 +234,7 @@ const struct port_type tap_type = {
 		"  tap,ifname=vm0,br=br0            create vm0 and put it on the bridge br0\n"
 		"  tap,ifname=vm0,script=no         attach to vm0 and leave its set-up alone\n"
 		"  tap,ifname=vm%d,queues=2         two queues, the kernel numbers the name\n"
+		"  tap,ifname=vm0,queues=4,steering=/sys/fs/bpf/vm0     an eBPF program picks the queue\n"
 		"  tap,fd=3                         use the open TAP that is descriptor 3\n"
 		"  tap,helper=/usr/lib/qemu/qemu-bridge-helper,br=br0   have a helper make it\n",
 	.open = tap_open,
@@ -242,6 +249,8 @@ static int bridge_check(const struct port_env *env, const struct conf *conf,
 
 	if (!ret)
 		ret = tap_opts_check(&opts, conf, err);
+	if (!ret)
+		ret = tap_steering_check(env, &opts, conf, err);
 	if (!ret)
 		ret = tap_vhost_check(env, &opts, conf, err);
 	tap_opts_fini(&opts);

@@ -400,6 +400,7 @@ void tap_close(struct port *p)
 	tap_vhost_close(t);
 	tap_device_down(t);
 	tap_device_close(t);
+	fd_close(&t->steering_fd);
 }
 
 static void tap_free(struct port *p)
@@ -542,5 +543,6 @@ struct tap *tap_new(const struct port_ops *ops, const struct port_env *env, cons
 	t->retry.fire = retry_fire;
 	t->trouble_task.run = trouble_run;
 	t->gone.fd = -1;
+	t->steering_fd = -1;
 	return t;
 }
