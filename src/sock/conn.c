@@ -309,7 +309,7 @@ static int check_connect(const struct conn_conf *conf, const char *object, struc
 
 	if (!sock_addr_is_file(addr) || conf->reconnect_ns)
 		return 0;
-	ret = sockfile_probe(addr);
+	ret = sockfile_probe(addr->un.sun_path);
 	if (ret == SOCKFILE_LIVE)
 		return 0;
 	if (ret >= 0)
@@ -332,7 +332,7 @@ int conn_check(const struct port_env *env, const struct conn_conf *conf, const c
 	if (!conf->server)
 		return check_connect(conf, object, err);
 	if (conf->spec.kind == SOCK_KIND_UNIX)
-		return sockfile_check(&conf->addrs.addr[0], object, err);
+		return sock_check_unix(&conf->addrs.addr[0], object, err);
 	fd = sock_listen(&how, &file, object, err);
 	if (fd < 0)
 		return fd;

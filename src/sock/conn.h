@@ -24,9 +24,9 @@
 #ifndef SOCK_CONN_H
 #define SOCK_CONN_H
 
+#include "base/sockfile.h"
 #include "net/port.h"
 #include "sock/connconf.h"
-#include "sock/sockfile.h"
 
 struct conn;
 

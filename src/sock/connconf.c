@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "sock/sockfile.h"
+#include "base/sockfile.h"
 
 static int read_reconnect(struct conn_conf *c, const struct conf *conf, struct vmtap_error *err)
 {

@@ -257,6 +257,25 @@ static int listen_inet_any(const struct sock_listen *how, const char *object,
 	return listen_inet_error(first, how, object, err);
 }
 
+int sock_bind_unix(struct sockfile *file, int fd, const struct sock_addr *addr, int mode,
+		   const char *object, struct vmtap_error *err)
+{
+	char text[SOCK_TEXT_MAX];
+
+	if (sock_addr_is_file(addr))
+		return sockfile_bind(file, fd, addr->un.sun_path, mode, object, err);
+	if (bind(fd, &addr->sa, addr->len) == 0)
+		return 0;
+	if (errno == EADDRINUSE)
+		return sockfile_in_use(sock_addr_text(addr, text), object, err);
+	return error_errno(err, errno, object, "take its socket path");
+}
+
+int sock_check_unix(const struct sock_addr *addr, const char *object, struct vmtap_error *err)
+{
+	return sock_addr_is_file(addr) ? sockfile_check(addr->un.sun_path, object, err) : 0;
+}
+
 static int listen_unix(const struct sock_listen *how, struct sockfile *file, const char *object,
 		       struct vmtap_error *err)
 {
@@ -265,7 +284,7 @@ static int listen_unix(const struct sock_listen *how, struct sockfile *file, con
 
 	if (fd < 0)
 		return error_errno(err, errno, object, "make a socket");
-	ret = sockfile_bind(file, fd, &how->addrs->addr[0], how->mode, object, err);
+	ret = sock_bind_unix(file, fd, &how->addrs->addr[0], how->mode, object, err);
 	if (ret < 0)
 		return ret;
 	if (listen(fd, BACKLOG) < 0) {
@@ -397,7 +416,7 @@ int sock_connect(const struct sock_addrs *addrs, bool mptcp, int timeout_ms, con
 	sock_addr_text(last, text);
 	sock_connect_error(-ret, text, object, err);
 	if (ret == -ECONNREFUSED && sock_addr_is_file(last) &&
-	    sockfile_probe(last) == SOCKFILE_OTHER) {
+	    sockfile_probe(last->un.sun_path) == SOCKFILE_OTHER) {
 		error_set(err, -ret, object, "connect", "%s: %s: it is no socket", text,
 			  strerror(-ret));
 		error_remedy(err, "choose the path of the other side's socket");

@@ -3,8 +3,8 @@
 #ifndef SOCK_SOCKFD_H
 #define SOCK_SOCKFD_H
 
+#include "base/sockfile.h"
 #include "sock/sockaddr.h"
-#include "sock/sockfile.h"
 
 struct port_env;
 
@@ -43,6 +43,12 @@ struct sock_listen {
 	const struct sock_addrs *addrs;
 	int mode;
 };
+
+/** sock_bind_unix() - sockfile_bind() to a unix address, which may be an abstract name. */
+int sock_bind_unix(struct sockfile *file, int fd, const struct sock_addr *addr, int mode,
+		   const char *object, struct vmtap_error *err);
+/** sock_check_unix() - Would it succeed? Changes nothing. */
+int sock_check_unix(const struct sock_addr *addr, const char *object, struct vmtap_error *err);
 
 /** sock_listen() - Return: a listening stream socket, owned, and @file; -errno and @err. */
 int sock_listen(const struct sock_listen *how, struct sockfile *file, const char *object,

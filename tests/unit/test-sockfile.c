@@ -4,7 +4,7 @@
 
 #include <sys/file.h>
 
-#include "sock/sockfile.h"
+#include "sock/sockfd.h"
 
 static struct sock_addr addr_of(const char *name)
 {
@@ -14,7 +14,7 @@ static struct sock_addr addr_of(const char *name)
 	return a;
 }
 
-/* Take the path. Return: as sockfile_bind(); the socket is closed again when it fails. */
+/* Take the path. Return: as sock_bind_unix(); the socket is closed again when it fails. */
 static int take(struct sockfile *f, int *fd, const char *name, int mode)
 {
 	struct sock_addr a = addr_of(name);
@@ -22,7 +22,7 @@ static int take(struct sockfile *f, int *fd, const char *name, int mode)
 
 	memset(f, 0, sizeof(*f));
 	*fd = unix_socket(SOCK_STREAM);
-	ret = sockfile_bind(f, *fd, &a, mode, "stream", &t.err);
+	ret = sock_bind_unix(f, *fd, &a, mode, "stream", &t.err);
 	if (ret < 0)
 		fd_close(fd);
 	return ret;
@@ -38,7 +38,7 @@ static void refuse(const char *name, int code, const char *text)
 	if (!strstr(t.err.reason, text))
 		fail_msg("\"%s\" is not in: %s", text, t.err.reason);
 	assert_true(t.err.remedy[0]);
-	assert_int_equal(sockfile_check(&a, "stream", NULL), -code);
+	assert_int_equal(sock_check_unix(&a, "stream", NULL), -code);
 }
 
 static unsigned mode_of(const char *name)
@@ -71,10 +71,10 @@ static void takes_a_stale_path(void **state)
 
 	close(unix_bound(SOCK_STREAM, "s"));
 	assert_true(has_file("s"));
-	assert_int_equal(sockfile_probe(&a), SOCKFILE_STALE);
-	assert_int_equal(sockfile_check(&a, "stream", NULL), 0);
+	assert_int_equal(sockfile_probe(a.un.sun_path), SOCKFILE_STALE);
+	assert_int_equal(sock_check_unix(&a, "stream", NULL), 0);
 	assert_int_equal(take(&f, &fd, "s", SOCKFILE_NO_MODE), 0);
-	assert_int_equal(sockfile_probe(&a), SOCKFILE_LIVE);
+	assert_int_equal(sockfile_probe(a.un.sun_path), SOCKFILE_LIVE);
 	sockfile_release(&f);
 	close(fd);
 }

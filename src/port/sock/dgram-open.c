@@ -52,7 +52,7 @@ static int open_unix(struct dgram_sockets *s, const struct dgram_conf *c, const 
 	s->tx_fd = make(AF_UNIX, object, err);
 	if (s->tx_fd < 0)
 		return s->tx_fd;
-	return sockfile_bind(&s->file, s->fd, &s->local, c->mode, object, err);
+	return sock_bind_unix(&s->file, s->fd, &s->local, c->mode, object, err);
 }
 
 static int open_udp(struct dgram_sockets *s, const char *object, struct vmtap_error *err)

@@ -3,9 +3,9 @@
 #ifndef PORT_SOCK_DGRAM_PRIV_H
 #define PORT_SOCK_DGRAM_PRIV_H
 
+#include "base/sockfile.h"
 #include "net/port.h"
 #include "sock/sockaddr.h"
-#include "sock/sockfile.h"
 
 struct conf;
 

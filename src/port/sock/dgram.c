@@ -131,7 +131,7 @@ static int dgram_check(const struct port_env *env, const struct conf *conf, stru
 		return sock_check_fd(env, c.fd, c.kind == DGRAM_FD ? &connected : &bound, object,
 				     err);
 	if (c.kind == DGRAM_UNIX)
-		return sockfile_check(&c.local.addr[0], object, err);
+		return sock_check_unix(&c.local.addr[0], object, err);
 	ret = dgram_sockets_open(&sockets, env, &c, object, err);
 	if (ret == 0)
 		dgram_sockets_close(&sockets);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The file of a unix socket: taking a path without harm to others, and giving it back. */
-#include "sock/sockfile.h"
+#include "base/sockfile.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 #include "base/error.h"
 #include "base/fd.h"
@@ -17,9 +19,14 @@
 #define LOCK_TRIES 100
 #define LOCK_WAIT_MS 10
 
-static const char *path_of(const struct sock_addr *addr)
+/* Return: 0, or -ENAMETOOLONG. */
+static int address(struct sockaddr_un *addr, const char *path)
 {
-	return addr->un.sun_path;
+	*addr = (struct sockaddr_un) { .sun_family = AF_UNIX };
+	if (strlen(path) >= sizeof(addr->sun_path))
+		return -ENAMETOOLONG;
+	strcpy(addr->sun_path, path);
+	return 0;
 }
 
 /* The folder that @path is in. */
@@ -33,12 +40,15 @@ static void folder_of(const char *path, char *folder, size_t size)
 		snprintf(folder, size, "%.*s", slash == path ? 1 : (int)(slash - path), path);
 }
 
-int sockfile_probe(const struct sock_addr *addr)
+int sockfile_probe(const char *path)
 {
+	struct sockaddr_un addr;
 	struct stat st;
 	cleanup_fd int fd = -1;
 
-	if (lstat(path_of(addr), &st) < 0)
+	if (address(&addr, path) < 0)
+		return -ENAMETOOLONG;
+	if (lstat(path, &st) < 0)
 		return errno == ENOENT ? SOCKFILE_ABSENT : -errno;
 	/* a link to a socket is somebody's link, not a socket that was left behind */
 	if (!S_ISSOCK(st.st_mode))
@@ -46,7 +56,7 @@ int sockfile_probe(const struct sock_addr *addr)
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	if (connect(fd, &addr->sa, addr->len) == 0)
+	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0)
 		return SOCKFILE_LIVE;
 	switch (errno) {
 	case ECONNREFUSED:
@@ -61,7 +71,7 @@ int sockfile_probe(const struct sock_addr *addr)
 	}
 }
 
-static int in_use(const char *path, const char *object, struct vmtap_error *err)
+int sockfile_in_use(const char *path, const char *object, struct vmtap_error *err)
 {
 	error_set(err, EADDRINUSE, object, ACTION, "\"%s\" is in use by another process", path);
 	error_remedy(err,
@@ -99,7 +109,7 @@ static int path_error(int code, const char *path, const char *object, struct vmt
 			     folder);
 		break;
 	case EADDRINUSE: /* it came into being since we looked */
-		return in_use(path, object, err);
+		return sockfile_in_use(path, object, err);
 	default:
 		error_set(err, code, object, ACTION, "\"%s\": %s", path, strerror(code));
 	}
@@ -122,17 +132,22 @@ static int lock_folder(const char *path)
 }
 
 /* Bind, with the file's permissions narrowed before it exists, then made exact. */
-static int bind_file(int fd, const struct sock_addr *addr, int mode)
+static int bind_file(int fd, const char *path, int mode)
 {
+	struct sockaddr_un addr;
+	int ret = address(&addr, path);
+
+	if (ret < 0)
+		return ret;
 	if (mode != SOCKFILE_NO_MODE && fchmod(fd, (mode_t)mode) < 0)
 		return -errno;
-	if (bind(fd, &addr->sa, addr->len) < 0)
+	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
 		return -errno;
 	if (mode != SOCKFILE_NO_MODE &&
-	    fchmodat(AT_FDCWD, path_of(addr), (mode_t)mode, AT_SYMLINK_NOFOLLOW) < 0) {
+	    fchmodat(AT_FDCWD, path, (mode_t)mode, AT_SYMLINK_NOFOLLOW) < 0) {
 		int code = errno;
 
-		unlink(path_of(addr));
+		unlink(path);
 		return -code;
 	}
 	return 0;
@@ -153,55 +168,41 @@ static int remember(struct sockfile *f, const char *path)
 }
 
 /* Under the lock. */
-static int take_file(struct sockfile *f, int fd, const struct sock_addr *addr, int mode,
-		     const char *object, struct vmtap_error *err)
+static int take_file(struct sockfile *f, int fd, const char *path, int mode, const char *object,
+		     struct vmtap_error *err)
 {
-	const char *path = path_of(addr);
-	int ret = sockfile_probe(addr);
+	int ret = sockfile_probe(path);
 
 	if (ret == SOCKFILE_LIVE)
-		return in_use(path, object, err);
+		return sockfile_in_use(path, object, err);
 	if (ret == SOCKFILE_OTHER)
 		return no_socket(path, object, err);
 	if (ret == SOCKFILE_STALE && unlink(path) < 0)
 		ret = -errno;
 	if (ret >= 0)
-		ret = bind_file(fd, addr, mode);
+		ret = bind_file(fd, path, mode);
 	if (ret == 0)
 		ret = remember(f, path);
 	return ret < 0 ? path_error(-ret, path, object, err) : 0;
 }
 
-int sockfile_bind(struct sockfile *f, int fd, const struct sock_addr *addr, int mode,
-		  const char *object, struct vmtap_error *err)
+int sockfile_bind(struct sockfile *f, int fd, const char *path, int mode, const char *object,
+		  struct vmtap_error *err)
 {
-	char text[SOCK_TEXT_MAX];
+	int lock = lock_folder(path);
+	int ret = take_file(f, fd, path, mode, object, err);
 
-	if (sock_addr_is_file(addr)) {
-		int lock = lock_folder(path_of(addr));
-		int ret = take_file(f, fd, addr, mode, object, err);
-
-		fd_close(&lock);
-		return ret;
-	}
-	if (bind(fd, &addr->sa, addr->len) == 0)
-		return 0;
-	if (errno == EADDRINUSE)
-		return in_use(sock_addr_text(addr, text), object, err);
-	return error_errno(err, errno, object, ACTION);
+	fd_close(&lock);
+	return ret;
 }
 
-int sockfile_check(const struct sock_addr *addr, const char *object, struct vmtap_error *err)
+int sockfile_check(const char *path, const char *object, struct vmtap_error *err)
 {
-	const char *path = path_of(addr);
 	char folder[256];
-	int ret;
+	int ret = sockfile_probe(path);
 
-	if (!sock_addr_is_file(addr))
-		return 0;
-	ret = sockfile_probe(addr);
 	if (ret == SOCKFILE_LIVE)
-		return in_use(path, object, err);
+		return sockfile_in_use(path, object, err);
 	if (ret == SOCKFILE_OTHER)
 		return no_socket(path, object, err);
 	folder_of(path, folder, sizeof(folder));

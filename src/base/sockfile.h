@@ -19,12 +19,12 @@
  *   is given up after a second: then somebody else holds it for his own ends.
  *   The path is given back only while it is still the file that we made.
  */
-#ifndef SOCK_SOCKFILE_H
-#define SOCK_SOCKFILE_H
+#ifndef BASE_SOCKFILE_H
+#define BASE_SOCKFILE_H
 
 #include <sys/types.h>
 
-#include "sock/sockaddr.h"
+#include "vmtap/vmtap.h"
 
 #define SOCKFILE_NO_MODE (-1)
 
@@ -43,23 +43,26 @@ enum sockfile_state {
 };
 
 /** sockfile_probe() - Who has the path? Return: enum sockfile_state; -errno: it cannot be said. */
-int sockfile_probe(const struct sock_addr *addr);
+int sockfile_probe(const char *path);
 
 /**
- * sockfile_bind() - Bind @fd to a unix address, taking a stale path
+ * sockfile_bind() - Bind @fd, a unix socket, to @path, taking it when it is stale
  * @mode: permissions of the file; SOCKFILE_NO_MODE: as the umask has it
  *
- * The file never has more permissions than @mode, not even for a moment. Abstract names are
- * bound as they are. Return: 0 or -errno and @err.
+ * The file never has more permissions than @mode, not even for a moment.
+ * Return: 0 or -errno and @err.
  */
-int sockfile_bind(struct sockfile *f, int fd, const struct sock_addr *addr, int mode,
-		  const char *object, struct vmtap_error *err);
+int sockfile_bind(struct sockfile *f, int fd, const char *path, int mode, const char *object,
+		  struct vmtap_error *err);
 
 /** sockfile_check() - Would sockfile_bind() succeed? Changes nothing. */
-int sockfile_check(const struct sock_addr *addr, const char *object, struct vmtap_error *err);
+int sockfile_check(const char *path, const char *object, struct vmtap_error *err);
 
 /** sockfile_release() - Unlink the path if it is still ours. Fine when nothing is held. */
 void sockfile_release(struct sockfile *f);
+
+/** sockfile_in_use() - The error that somebody has @path. Return: -EADDRINUSE. */
+int sockfile_in_use(const char *path, const char *object, struct vmtap_error *err);
 
 /** sockfile_mode() - Read an octal mode= value. Return: 0 or -EINVAL and @err. */
 int sockfile_mode(const char *text, int *mode, const char *object, struct vmtap_error *err);
