@@ -281,6 +281,19 @@ int vmtap_dispatch(struct vmtap *v, int timeout_ms);
  */
 struct vmtap_watch *vmtap_watch_new(struct vmtap *v, int fd, void (*ready)(void *opaque),
 				    void *opaque, struct vmtap_error *err);
+
+/** What a watch waits for. */
+#define VMTAP_WATCH_READ 1u
+#define VMTAP_WATCH_WRITE 2u
+
+/**
+ * vmtap_watch_set() - Choose what is waited for
+ * @events: VMTAP_WATCH_READ (as in the beginning), VMTAP_WATCH_WRITE, both, or 0: only that @fd was hung up
+ *
+ * The callback is the same for all: it tries what it wants to do, without blocking.
+ * Since version 0.2. Return: 0; -EINVAL: unknown bits.
+ */
+int vmtap_watch_set(struct vmtap_watch *watch, unsigned events);
 /** vmtap_watch_free() - Also from inside its own callback. NULL is fine. */
 void vmtap_watch_free(struct vmtap_watch *watch);
 
@@ -299,6 +312,10 @@ void vmtap_set_cancel_fd(struct vmtap *v, int fd);
  * Return: 0; -EEXIST, -EINVAL, -EBADF.
  */
 int vmtap_add_fd(struct vmtap *v, const char *name, int fd, struct vmtap_error *err);
+
+/** vmtap_del_fd() - Close a named descriptor that no port took. Since version 0.2.
+ *  Return: 0; -ENOENT. */
+int vmtap_del_fd(struct vmtap *v, const char *name, struct vmtap_error *err);
 
 /** vmtap_version() - VMTAP_VERSION of the library that runs. */
 const char *vmtap_version(void);

@@ -120,6 +120,17 @@ int vmtap_add_fd(struct vmtap *v, const char *name, int fd, struct vmtap_error *
 	return 0;
 }
 
+int vmtap_del_fd(struct vmtap *v, const char *name, struct vmtap_error *err)
+{
+	int fd = take_fd(v, name);
+
+	if (fd < 0)
+		return error_set(err, ENOENT, name, "close a named descriptor",
+				 "there is none of that name, or a port has it");
+	fd_close(&fd);
+	return 0;
+}
+
 /* ------------------------------------------------------------------- reaper */
 
 static void reap_ports(struct vmtap *v)

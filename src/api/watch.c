@@ -55,6 +55,16 @@ struct vmtap_watch *vmtap_watch_new(struct vmtap *v, int fd, void (*call)(void *
 	return w;
 }
 
+int vmtap_watch_set(struct vmtap_watch *w, unsigned events)
+{
+	if (events & ~(VMTAP_WATCH_READ | VMTAP_WATCH_WRITE))
+		return -EINVAL;
+	loop_mod(w->v->loop, &w->watch,
+		 (events & VMTAP_WATCH_READ ? EPOLLIN : 0u) |
+			 (events & VMTAP_WATCH_WRITE ? EPOLLOUT : 0u));
+	return 0;
+}
+
 void vmtap_watch_free(struct vmtap_watch *w)
 {
 	if (!w)
