@@ -291,7 +291,7 @@ struct vmtap_watch *vmtap_watch_new(struct vmtap *v, int fd, void (*ready)(void 
  * @events: VMTAP_WATCH_READ (as in the beginning), VMTAP_WATCH_WRITE, both, or 0: only that @fd was hung up
  *
  * The callback is the same for all: it tries what it wants to do, without blocking.
- * Since version 0.2. Return: 0; -EINVAL: unknown bits.
+ * Return: 0; -EINVAL: unknown bits.
  */
 int vmtap_watch_set(struct vmtap_watch *watch, unsigned events);
 /** vmtap_watch_free() - Also from inside its own callback. NULL is fine. */
@@ -313,7 +313,7 @@ void vmtap_set_cancel_fd(struct vmtap *v, int fd);
  */
 int vmtap_add_fd(struct vmtap *v, const char *name, int fd, struct vmtap_error *err);
 
-/** vmtap_del_fd() - Close a named descriptor that no port took. Since version 0.2.
+/** vmtap_del_fd() - Close a named descriptor that no port took.
  *  Return: 0; -ENOENT. */
 int vmtap_del_fd(struct vmtap *v, const char *name, struct vmtap_error *err);
 

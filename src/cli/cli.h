@@ -25,11 +25,13 @@ struct cli {
 	double stats_s; /* --stats; 0: none */
 	enum vmtap_engine engine;
 	unsigned workers, poll_us;
-	unsigned cpus[CPUS_MAX], cpu_cnt; /* --cpus; none: anywhere */
-	bool json_output;		  /* --json: what a command prints */
-	bool wait;			  /* exec --wait */
-	bool yes;			  /* reap --yes */
-	const char *pid, *cmdline;	  /* doctor --pid, --cmdline; NULL: not given */
+	unsigned cpus[CPUS_MAX], cpu_cnt;	  /* --cpus; none: anywhere */
+	bool json_output;			  /* --json: what a command prints */
+	bool wait;				  /* exec --wait */
+	bool yes;				  /* reap --yes */
+	const char *pid, *cmdline;		  /* doctor --pid, --cmdline; NULL: not given */
+	const char *control;			  /* serve, ctl --control; NULL: not given */
+	const char *control_mode, *control_group; /* serve; NULL: not given */
 };
 
 /** exit_code_of() - EXIT_USAGE or EXIT_RESOURCE, as fits the error. */
@@ -50,6 +52,7 @@ int cmd_exec(const struct cli *cli, int argc, char **argv);
 int cmd_list(const struct cli *cli, int argc, char **argv);
 int cmd_reap(const struct cli *cli, int argc, char **argv);
 int cmd_doctor(const struct cli *cli, int argc, char **argv);
+int cmd_serve(const struct cli *cli, int argc, char **argv);
 int cmd_help(int argc, char **argv);
 /** cmd_complete() - Words that may follow, one a line, for the shells' completion. */
 int cmd_complete(int argc, char **argv);

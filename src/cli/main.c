@@ -26,6 +26,9 @@ enum {
 	OPT_WAIT,
 	OPT_PID,
 	OPT_CMDLINE,
+	OPT_CONTROL,
+	OPT_CONTROL_MODE,
+	OPT_CONTROL_GROUP,
 };
 
 /* A closed stdin, stdout or stderr would be the number of the next socket that is opened. */
@@ -146,6 +149,9 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 		{ "wait", no_argument, NULL, OPT_WAIT },
 		{ "pid", required_argument, NULL, OPT_PID },
 		{ "cmdline", required_argument, NULL, OPT_CMDLINE },
+		{ "control", required_argument, NULL, OPT_CONTROL },
+		{ "control-mode", required_argument, NULL, OPT_CONTROL_MODE },
+		{ "control-group", required_argument, NULL, OPT_CONTROL_GROUP },
 		{ "yes", no_argument, NULL, 'y' },
 		{ "engine", required_argument, NULL, OPT_ENGINE },
 		{ "workers", required_argument, NULL, OPT_WORKERS },
@@ -189,6 +195,15 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 			break;
 		case OPT_CMDLINE:
 			cli->cmdline = optarg;
+			break;
+		case OPT_CONTROL:
+			cli->control = optarg;
+			break;
+		case OPT_CONTROL_MODE:
+			cli->control_mode = optarg;
+			break;
+		case OPT_CONTROL_GROUP:
+			cli->control_group = optarg;
 			break;
 		case OPT_ENGINE:
 			ret = parse_engine(cli, optarg);
@@ -237,6 +252,7 @@ static const struct {
 	{ "connect", cmd_connect, false }, { "check", cmd_check, true },
 	{ "exec", cmd_exec, false },	   { "list", cmd_list, true },
 	{ "reap", cmd_reap, true },	   { "doctor", cmd_doctor, true },
+	{ "serve", cmd_serve, false },
 };
 
 int main(int argc, char **argv)
@@ -258,7 +274,7 @@ int main(int argc, char **argv)
 	command = argv[optind];
 	if (!command)
 		return bad_usage(
-			"a command is missing: connect, check, exec, list, reap, doctor or help",
+			"a command is missing: connect, serve, check, exec, list, reap, doctor or help",
 			NULL);
 	argc -= optind + 1;
 	argv += optind + 1;
@@ -271,6 +287,6 @@ int main(int argc, char **argv)
 	if (strcmp(command, "help") == 0)
 		return printed(cmd_help(argc, argv));
 	return bad_usage(
-		"there is no such command (connect, check, exec, list, reap, doctor, help)",
+		"there is no such command (connect, serve, check, exec, list, reap, doctor, help)",
 		command);
 }

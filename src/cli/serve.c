@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * `vmtap serve`: ports and joins that a control socket changes while they run.
+ *
+ * SIGINT and SIGTERM end it in order: clients are told, then ports are closed, the last one first.
+ */
+#include <errno.h>
+#include <grp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "ctl/server.h"
+#include "ctl/state.h"
+
+/** struct serve - The program while it serves */
+struct serve {
+	const struct cli *cli;
+	struct state *state;
+	struct server *server;
+	int signal_fd;
+	bool hup; /* SIGHUP came */
+};
+
+static int failure(const struct cli *cli, const char *action, const char *reason,
+		   const char *remedy, int code)
+{
+	struct vmtap_error err = { .code = code, .object = "vmtap" };
+
+	snprintf(err.action, sizeof(err.action), "%s", action);
+	snprintf(err.reason, sizeof(err.reason), "%s", reason);
+	snprintf(err.remedy, sizeof(err.remedy), "%s", remedy);
+	log_failure(cli, &err);
+	return exit_code_of(&err);
+}
+
+/* ----------------------------------------------------------------------- options */
+
+static int read_mode(const struct cli *cli, int *mode)
+{
+	const char *text = cli->control_mode;
+	unsigned long value;
+	char *end;
+
+	*mode = SERVER_NO_MODE;
+	if (!text)
+		return 0;
+	value = strtoul(text, &end, 8);
+	if (text[0] < '0' || text[0] > '7' || *end || value > 0777)
+		return failure(cli, "read --control-mode", "it is no octal number from 0 to 777",
+			       "--control-mode 666 lets everybody look", EINVAL);
+	*mode = (int)value;
+	return 0;
+}
+
+static int read_group(const struct cli *cli, gid_t *gid)
+{
+	const struct group *group;
+	char *end;
+	unsigned long value;
+
+	*gid = SERVER_NO_GROUP;
+	if (!cli->control_group)
+		return 0;
+	group = getgrnam(cli->control_group);
+	if (group) {
+		*gid = group->gr_gid;
+		return 0;
+	}
+	value = strtoul(cli->control_group, &end, 10);
+	if (cli->control_group[0] < '0' || cli->control_group[0] > '9' || *end ||
+	    value >= (gid_t)-1)
+		return failure(cli, "read --control-group", "there is no such group",
+			       "getent group lists them", EINVAL);
+	*gid = (gid_t)value;
+	return 0;
+}
+
+/* Where the socket is to be. The folder of the default is made. */
+static const char *control_path(const struct cli *cli)
+{
+	const char *env = getenv("VMTAP_CONTROL");
+
+	if (cli->control)
+		return cli->control;
+	if (env && *env)
+		return env;
+	mkdir("/run/vmtap", 0755);
+	return SERVER_PATH;
+}
+
+/* ------------------------------------------------------------------------ signals */
+
+static int open_signals(struct serve *s)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return s->signal_fd < 0 ? failure(s->cli, "watch for signals", strerror(errno), "", errno)
+				: 0;
+}
+
+static void on_signal(void *opaque)
+{
+	struct serve *s = opaque;
+	struct signalfd_siginfo info;
+
+	while (read(s->signal_fd, &info, sizeof(info)) == sizeof(info)) {
+		if (info.ssi_signo == SIGHUP)
+			s->hup = true;
+		else
+			state_end(s->state);
+	}
+}
+
+/* ------------------------------------------------------------------------ running */
+
+/* Hundreds of ports have hundreds of descriptors. */
+static void allow_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int start(struct serve *s)
+{
+	const struct cli *cli = s->cli;
+	struct server_config server = { .fd = -1 };
+	struct vmtap_config config = {
+		.size = sizeof(config),
+		.log_level = cli->log_level,
+		.log = log_line,
+		.opaque = (void *)(uintptr_t)cli,
+		.engine = cli->engine,
+		.workers = cli->workers,
+		.cpus = cli->cpus,
+		.cpu_cnt = cli->cpu_cnt,
+		.poll_us = cli->poll_us,
+	};
+	struct vmtap_error err = { 0 };
+	int ret = read_mode(cli, &server.mode);
+
+	if (!ret)
+		ret = read_group(cli, &server.group);
+	if (!ret)
+		ret = open_signals(s);
+	if (ret)
+		return ret;
+	server.path = control_path(cli);
+	s->state = state_new(&config, &err);
+	if (s->state)
+		s->server = server_new(s->state, &server, &err);
+	if (!s->server ||
+	    !vmtap_watch_new(state_instance(s->state), s->signal_fd, on_signal, s, &err)) {
+		log_failure(cli, &err);
+		return exit_code_of(&err);
+	}
+	state_log(s->state, VMTAP_LOG_INFO, "", "ready; control socket \"%s\"", server.path);
+	notify_manager("READY=1");
+	return 0;
+}
+
+static int run(struct serve *s)
+{
+	bool more = false;
+
+	while (!state_is_over(s->state)) {
+		int ret = vmtap_dispatch(state_instance(s->state), more ? 0 : -1);
+
+		if (ret < 0 && ret != -EINTR)
+			return failure(s->cli, "wait for events", strerror(-ret), "", -ret);
+		more = server_run(s->server);
+		if (s->hup) {
+			s->hup = false;
+			state_log(s->state, VMTAP_LOG_INFO, "",
+				  "SIGHUP: there is no file to be read again");
+		}
+	}
+	return EXIT_OK;
+}
+
+static void finish(struct serve *s)
+{
+	if (s->server) {
+		notify_manager("STOPPING=1");
+		ctl_event(s->state, "SHUTDOWN", NULL);
+		server_run(s->server);
+	}
+	server_free(s->server);
+	state_free(s->state);
+	if (s->signal_fd >= 0)
+		close(s->signal_fd);
+}
+
+int cmd_serve(const struct cli *cli, int argc, char **argv)
+{
+	struct serve s = { .cli = cli, .signal_fd = -1 };
+	int ret;
+
+	if (argc)
+		return failure(cli, "serve", "it takes no ports on the command line",
+			       "add them over the control socket", EINVAL);
+	allow_descriptors();
+	ret = start(&s);
+	if (!ret)
+		ret = run(&s);
+	finish(&s);
+	return ret;
+}

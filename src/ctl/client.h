@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A connection to the control socket.
+ *
+ * Model
+ *   The library's loop says that the socket is ready; then, between dispatches, client_turn() writes what
+ *   waits, reads, and runs commands, a bounded number. Nothing blocks. While much of the
+ *   output waits, nothing is read, so that answers cannot pile up.
+ *
+ * What the peer may do wrong
+ *   Not read: events that would exceed CLIENT_OUT_MAX end the connection. Send descriptors that
+ *   nobody asked for: they are closed when the command that they came with was run.
+ */
+#ifndef CTL_CLIENT_H
+#define CTL_CLIENT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "ctl/command.h"
+
+/** Output that may wait for a client, in bytes; above the first, commands wait, too. */
+#define CLIENT_OUT_HIGH (64 * 1024)
+#define CLIENT_OUT_MAX (1024 * 1024)
+
+struct client;
+
+/** client_new() - Takes @fd, also when it fails. Greets. Return: owned; NULL and @err. */
+struct client *client_new(struct state *s, int fd, enum role role, struct vmtap_error *err);
+/** client_free() - Close the connection. */
+void client_free(struct client *c);
+
+/** client_event() - Have an event sent, as text with its line end; clients that did not negotiate
+ *  yet get none. */
+void client_event(struct client *c, const char *text, size_t len);
+
+/** client_turn() - Do what there is to do. Return: whether there is more to be done at once. */
+bool client_turn(struct client *c);
+
+/** client_is_over() - It left, or has to: free it. */
+bool client_is_over(const struct client *c);
+
+#endif

@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: MIT */
+/* What `vmtap serve` has: an instance, and by name its ports and how they are joined. */
+#include "ctl/state.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/error.h"
+#include "ctl/command.h"
+
+/**
+ * struct entry - A port
+ * @link, @peer: what it is joined to; the other port's entry has the same @link
+ */
+struct entry {
+	struct vmtap_port *port;
+	char *spec;
+	struct vmtap_link *link;
+	struct entry *peer;
+	bool link_up;
+};
+
+/** struct state - @entries: in the order of their opening */
+struct state {
+	struct vmtap *v;
+	struct vmtap_config config; /* its log and opaque are the program's */
+	struct entry **entries;
+	unsigned cnt, room;
+	struct state_observer *observers;
+	bool over;
+};
+
+/* ------------------------------------------------------------------- events */
+
+static json_t *now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return json_pack("{sI,sI}", "seconds", (json_int_t)ts.tv_sec, "microseconds",
+			 (json_int_t)(ts.tv_nsec / 1000));
+}
+
+void ctl_event(struct state *s, const char *name, json_t *data)
+{
+	json_t *event;
+
+	if (!s->observers) {
+		json_decref(data);
+		return;
+	}
+	event = json_pack("{ss,so}", "event", name, "timestamp", now());
+	if (event && data)
+		json_object_set_new(event, "data", data);
+	else
+		json_decref(data);
+	for (struct state_observer *o = s->observers, *next; event && o; o = next) {
+		next = o->next;
+		o->event(o->opaque, event);
+	}
+	json_decref(event);
+}
+
+void state_observe(struct state *s, struct state_observer *o)
+{
+	o->next = s->observers;
+	s->observers = o;
+}
+
+void state_ignore(struct state *s, struct state_observer *o)
+{
+	for (struct state_observer **at = &s->observers; *at; at = &(*at)->next) {
+		if (*at == o) {
+			*at = o->next;
+			return;
+		}
+	}
+}
+
+static json_t *port_data(const struct vmtap_port *port)
+{
+	return json_pack("{ss,ss}", "id", vmtap_port_name(port), "type", vmtap_port_type(port));
+}
+
+static json_t *broken_data(const struct vmtap_port *port)
+{
+	const struct vmtap_error *why = vmtap_port_error(port);
+	json_t *data = port_data(port);
+	char line[1200];
+
+	if (!data || !why)
+		return data;
+	vmtap_error_format(why, line, sizeof(line));
+	json_object_set_new(data, "reason", text_json(line));
+	json_object_set_new(data, "errno", json_integer(why->code));
+	return data;
+}
+
+static void on_event(void *opaque, struct vmtap_port *port, enum vmtap_port_state state)
+{
+	struct state *s = opaque;
+
+	switch (state) {
+	case VMTAP_PORT_UP:
+		ctl_event(s, "PORT_UP", port_data(port));
+		break;
+	case VMTAP_PORT_WAITING:
+		ctl_event(s, "PORT_WAITING", port_data(port));
+		break;
+	case VMTAP_PORT_BROKEN:
+		ctl_event(s, "PORT_BROKEN", broken_data(port));
+		break;
+	case VMTAP_PORT_CLOSED: /* told by whoever closes it */
+		break;
+	}
+}
+
+/* ------------------------------------------------------------------ instance */
+
+static void on_log(void *opaque, enum vmtap_log_level level, const char *object, const char *msg)
+{
+	const struct state *s = opaque;
+
+	s->config.log(s->config.opaque, level, object, msg);
+}
+
+void state_log(struct state *s, enum vmtap_log_level level, const char *object, const char *fmt,
+	       ...)
+{
+	char line[1200];
+	va_list ap;
+
+	if (!s->config.log || level > s->config.log_level)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	s->config.log(s->config.opaque, level, object, line);
+}
+
+struct state *state_new(const struct vmtap_config *config, struct vmtap_error *err)
+{
+	struct state *s = calloc(1, sizeof(*s));
+	struct vmtap_config own = *config;
+
+	if (!s) {
+		error_errno(err, ENOMEM, "vmtap", "start");
+		return NULL;
+	}
+	s->config = *config;
+	own.log = config->log ? on_log : NULL;
+	own.event = on_event;
+	own.opaque = s;
+	s->v = vmtap_new(&own, err);
+	if (!s->v) {
+		free(s);
+		return NULL;
+	}
+	return s;
+}
+
+struct vmtap *state_instance(struct state *s)
+{
+	return s->v;
+}
+
+void state_end(struct state *s)
+{
+	s->over = true;
+}
+
+bool state_is_over(const struct state *s)
+{
+	return s->over;
+}
+
+/* --------------------------------------------------------------------- ports */
+
+static struct entry *find(const struct state *s, const char *name)
+{
+	for (unsigned i = 0; i < s->cnt; i++)
+		if (strcmp(vmtap_port_name(s->entries[i]->port), name) == 0)
+			return s->entries[i];
+	return NULL;
+}
+
+struct vmtap_port *state_port(struct state *s, const char *name)
+{
+	const struct entry *e = find(s, name);
+
+	return e ? e->port : NULL;
+}
+
+int state_no_port(struct state *s, const char *name, const char *action, struct vmtap_error *err)
+{
+	error_set(err, CTL_NO_DEVICE, "", action, "there is no port \"%.100s\"", name);
+	error_object(err, "port %.60s", name);
+	error_remedy(err, "query-ports lists what there is");
+	return -CTL_NO_DEVICE;
+}
+
+/* The entry, or an error about @action. */
+static struct entry *need(struct state *s, const char *name, const char *action,
+			  struct vmtap_error *err)
+{
+	struct entry *e = find(s, name);
+
+	if (!e)
+		state_no_port(s, name, action, err);
+	return e;
+}
+
+struct vmtap_port *state_port_find(struct state *s, const char *name, const char *action,
+				   struct vmtap_error *err)
+{
+	const struct entry *e = need(s, name, action, err);
+
+	return e ? e->port : NULL;
+}
+
+const char *state_port_peer(struct state *s, const char *name)
+{
+	const struct entry *e = find(s, name);
+
+	return e && e->peer ? vmtap_port_name(e->peer->port) : NULL;
+}
+
+const char *state_port_spec(struct state *s, const char *name)
+{
+	const struct entry *e = find(s, name);
+
+	return e ? e->spec : NULL;
+}
+
+bool state_port_link_up(struct state *s, const char *name)
+{
+	const struct entry *e = find(s, name);
+
+	return e && e->link_up;
+}
+
+unsigned state_port_cnt(const struct state *s)
+{
+	return s->cnt;
+}
+
+void state_each_port(struct state *s, void (*row)(void *opaque, struct vmtap_port *port),
+		     void *opaque)
+{
+	for (unsigned i = 0; i < s->cnt; i++)
+		row(opaque, s->entries[i]->port);
+}
+
+/* Room for one more. */
+static int grow(struct state *s)
+{
+	unsigned room = s->room ? s->room * 2 : 16;
+	struct entry **entries;
+
+	if (s->cnt < s->room)
+		return 0;
+	entries = realloc(s->entries, room * sizeof(*entries));
+	if (!entries)
+		return -ENOMEM;
+	s->entries = entries;
+	s->room = room;
+	return 0;
+}
+
+static void entry_free(struct entry *e)
+{
+	if (e)
+		free(e->spec);
+	free(e);
+}
+
+struct vmtap_port *state_port_open(struct state *s, const char *spec, struct vmtap_error *err)
+{
+	struct entry *e = calloc(1, sizeof(*e));
+
+	if (e)
+		e->spec = strdup(spec);
+	if (!e || !e->spec || grow(s) < 0) {
+		error_errno(err, ENOMEM, "port", "open");
+		entry_free(e);
+		return NULL;
+	}
+	e->port = vmtap_port_open(s->v, spec, err);
+	if (!e->port) {
+		entry_free(e);
+		return NULL;
+	}
+	e->link_up = true;
+	s->entries[s->cnt++] = e;
+	ctl_event(s, "PORT_ADDED", port_data(e->port));
+	return e->port;
+}
+
+int state_port_add(struct state *s, const char *spec, struct vmtap_error *err)
+{
+	struct vmtap_error local = { 0 };
+
+	if (!err)
+		err = &local;
+	return state_port_open(s, spec, err) ? 0 : -err->code;
+}
+
+/* Out of what it is joined to. */
+static void leave(struct state *s, struct entry *e)
+{
+	struct entry *peer = e->peer;
+
+	if (!e->link)
+		return;
+	vmtap_link_free(e->link);
+	e->link = peer->link = NULL;
+	e->peer = peer->peer = NULL;
+	ctl_event(s, "PORT_DISCONNECTED",
+		  json_pack("{ss,ss}", "id", vmtap_port_name(e->port), "peer",
+			    vmtap_port_name(peer->port)));
+}
+
+static void del(struct state *s, struct entry *e)
+{
+	json_t *data = port_data(e->port);
+	unsigned at = 0;
+
+	leave(s, e);
+	while (s->entries[at] != e)
+		at++;
+	memmove(&s->entries[at], &s->entries[at + 1], (--s->cnt - at) * sizeof(struct entry *));
+	vmtap_port_close(e->port);
+	entry_free(e);
+	ctl_event(s, "PORT_DELETED", data);
+}
+
+int state_port_del(struct state *s, const char *name, struct vmtap_error *err)
+{
+	struct entry *e = need(s, name, "delete it", err);
+
+	if (!e)
+		return -CTL_NO_DEVICE;
+	del(s, e);
+	return 0;
+}
+
+int state_set_link(struct state *s, const char *name, bool up, struct vmtap_error *err)
+{
+	struct entry *e = need(s, name, "set its link", err);
+	int ret;
+
+	if (!e)
+		return -CTL_NO_DEVICE;
+	ret = vmtap_port_set_link(e->port, up, err);
+	if (ret < 0 || e->link_up == up)
+		return ret;
+	e->link_up = up;
+	ctl_event(s, "LINK_CHANGED", json_pack("{ss,sb}", "id", name, "up", up));
+	return 0;
+}
+
+int state_connect(struct state *s, const char *a, const char *b, struct vmtap_error *err)
+{
+	struct entry *x = need(s, a, "connect it", err), *y;
+
+	if (!x)
+		return -CTL_NO_DEVICE;
+	y = need(s, b, "connect it", err);
+	if (!y)
+		return -CTL_NO_DEVICE;
+	x->link = vmtap_link_new(s->v, x->port, y->port, err);
+	if (!x->link)
+		return err ? -err->code : -EINVAL;
+	y->link = x->link;
+	x->peer = y;
+	y->peer = x;
+	ctl_event(s, "PORT_CONNECTED", json_pack("{ss,ss}", "id", a, "peer", b));
+	return 0;
+}
+
+int state_disconnect(struct state *s, const char *port, struct vmtap_error *err)
+{
+	struct entry *e = need(s, port, "disconnect it", err);
+
+	if (!e)
+		return -CTL_NO_DEVICE;
+	if (!e->link) {
+		error_set(err, ENOTCONN, "", "disconnect it", "it is joined to nothing");
+		error_object(err, "port %.60s", port);
+		return -ENOTCONN;
+	}
+	leave(s, e);
+	return 0;
+}
+
+void state_close(struct state *s)
+{
+	while (s->cnt)
+		del(s, s->entries[s->cnt - 1]);
+}
+
+void state_free(struct state *s)
+{
+	if (!s)
+		return;
+	state_close(s);
+	vmtap_free(s->v);
+	free(s->entries);
+	free(s);
+}
