@@ -76,7 +76,7 @@ static void choose_kind(struct doctor_target *t, const struct conf_schema *schem
 	if (strcmp(type, "bridge") == 0 || has(schema, c, "helper"))
 		t->kind = DOCTOR_HELPER;
 	else if (strcmp(type, "tap") == 0 && (has(schema, c, "fd") || has(schema, c, "fds")))
-		t->kind = DOCTOR_SOCKET; /* it is open already */
+		t->kind = DOCTOR_TAP_FD;
 	else if (strcmp(type, "tap") == 0)
 		t->kind = DOCTOR_TAP;
 	else if (strcmp(type, "macvtap") == 0)
@@ -85,6 +85,27 @@ static void choose_kind(struct doctor_target *t, const struct conf_schema *schem
 		t->kind = DOCTOR_VHOST_USER;
 	else
 		t->kind = DOCTOR_SOCKET;
+}
+
+static void read_vhost_fd(struct doctor_target *t, const char *text)
+{
+	bool number = isdigit((unsigned char)text[0]);
+
+	if (t->vhost_fd_cnt < DOCTOR_FDS_MAX)
+		t->vhost_fds[t->vhost_fd_cnt++] = number ? atoi(text) : -1;
+}
+
+static void read_vhost(struct doctor_target *t, const struct conf_schema *schema,
+		       const struct conf *c)
+{
+	const char *one = get(schema, c, "vhostfd");
+
+	t->vhost = has(schema, c, "vhost") && conf_bool(c, "vhost", false);
+	t->vhostforce = has(schema, c, "vhostforce") && conf_bool(c, "vhostforce", false);
+	if (one)
+		read_vhost_fd(t, one);
+	for (unsigned i = 0; has(schema, c, "vhostfds") && i < conf_list_cnt(c, "vhostfds"); i++)
+		read_vhost_fd(t, conf_list_item(c, "vhostfds", i));
 }
 
 /* Return: what @t's strings belong to, owned (conf_free()); NULL and @err. */
@@ -108,8 +129,7 @@ static struct conf *read_port(const char *spec, struct doctor_target *t, struct 
 	t->queues = get_int(schema, c, "queues");
 	t->mtu = get_int(schema, c, "mtu");
 	t->path = socket_path(schema, c);
-	t->vhost = has(schema, c, "vhost") && conf_bool(c, "vhost", false);
-	t->vhostforce = has(schema, c, "vhostforce") && conf_bool(c, "vhostforce", false);
+	read_vhost(t, schema, c);
 	if (t->kind != DOCTOR_HELPER)
 		return c;
 	if (get(schema, c, "helper"))

@@ -19,22 +19,13 @@ struct reading {
 	int ret;
 };
 
-/* QEMU's helper knows its own list only. */
-static bool is_qemus(const struct doctor *d)
-{
-	const char *path = d->target->helper;
-	const char *name = path ? strrchr(path, '/') : NULL;
-
-	return name && strcmp(name + 1, "qemu-bridge-helper") == 0;
-}
-
 static void read_list(const struct doctor *d, struct reading *r)
 {
 	const struct doctor_target *t = d->target;
 	bool asks = t->kind == DOCTOR_HELPER;
 
 	memset(r, 0, sizeof(*r));
-	r->list = is_qemus(d) ? ACL_LIST_QEMU : acl_default();
+	r->list = helper_is_qemus(d) ? ACL_LIST_QEMU : acl_default();
 	r->request = (struct acl_request) {
 		.bridge = d->bridge_name[0] ? d->bridge_name : NOBODYS_BRIDGE,
 		.ifname = asks && d->tap_name[0] ? d->tap_name : NULL,
@@ -43,7 +34,7 @@ static void read_list(const struct doctor *d, struct reading *r)
 	};
 	r->ret = acl_read(r->list, 0, &r->request, &r->verdict, &r->err);
 	/* QEMU's helper does not mind who can write its list */
-	if (r->ret == -EPERM && is_qemus(d))
+	if (r->ret == -EPERM && helper_is_qemus(d))
 		r->ret = 0;
 }
 
@@ -97,7 +88,7 @@ void check_acl_file(struct doctor *d)
 		return;
 	read_list(d, r);
 	about(d, "access list %s", r->list);
-	if (r->ret == -ENOENT && !is_qemus(d))
+	if (r->ret == -ENOENT && !helper_is_qemus(d))
 		r->list = ACL_LIST;
 	if (r->ret < 0) {
 		finding(d, severity(d), "%s%s%s",

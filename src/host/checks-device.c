@@ -35,10 +35,14 @@ static bool is_there(const struct device *dev)
 static void missing_driver(struct doctor *d, const struct device *dev, enum vmtap_severity severity)
 {
 	char modules[160];
+	bool installed = driver_is_installed(dev->module, modules, sizeof(modules));
 
 	finding(d, severity, "the kernel's driver %s is not loaded", dev->module);
 	remedy(d, "modprobe %s", dev->module);
-	if (driver_is_installed(dev->module, modules, sizeof(modules)))
+	if (installed)
+		why(d, "for each boot: echo %s >/etc/modules-load.d/%s.conf", dev->module,
+		    dev->module);
+	if (installed)
 		return;
 	if (access(modules, F_OK) < 0)
 		why(d,
@@ -169,12 +173,48 @@ void check_tun_access(struct doctor *d)
 
 /* --------------------------------------------------------------- /dev/vhost-net */
 
+static bool wants_vhost(const struct doctor *d)
+{
+	return d->target->vhost || d->target->vhostforce;
+}
+
 /* Without it the frames take the way through user space, which works. */
 static enum vmtap_severity vhost_severity(const struct doctor_target *t)
 {
 	return t->vhostforce ? VMTAP_FINDING_ERROR
 	       : t->vhost    ? VMTAP_FINDING_WARNING
 			     : VMTAP_FINDING_NOTE;
+}
+
+/* Who is in the group may open it, so that the user is to join; where it has none, it gets one. */
+static void vhost_forbidden(struct doctor *d, const struct device *dev, const char *user,
+			    enum vmtap_severity severity)
+{
+	bool joins = dev->st.st_gid && (dev->st.st_mode & 0060) == 0060;
+	bool helped = d->target->kind == DOCTOR_HELPER && !helper_is_qemus(d);
+	gid_t gid = joins ? dev->st.st_gid : getegid();
+	char mode[120], group[64];
+	struct group *gr;
+
+	mode_text(&dev->st, mode, sizeof(mode));
+	gr = getgrgid(gid);
+	snprintf(group, sizeof(group), "%u", gid);
+	if (gr)
+		snprintf(group, sizeof(group), "%s", gr->gr_name);
+	finding(d, severity, "user %s may not open it (%s)", user, mode);
+	why(d,
+	    "with vhost=on the kernel would carry the frames itself, at less cost. %s%s"
+	    "instead, a descriptor can be handed over (vhostfd=)",
+	    joins ? "A group counts from the next login on; "
+		  : "A rule of udev keeps the mode over a boot: KERNEL==\"vhost-net\", "
+		    "GROUP=\"kvm\", MODE=\"0660\"; ",
+	    helped ? "the bridge helper opens it, too, with a right of its own: see "
+		     "vmtap-bridge-helper(8); "
+		   : "");
+	if (joins)
+		remedy(d, "usermod -aG %s %s", shell(d, group), shell(d, user));
+	else
+		remedy(d, "chgrp %s " VHOST_PATH " && chmod 660 " VHOST_PATH, shell(d, group));
 }
 
 void check_vhost_net(struct doctor *d)
@@ -185,20 +225,47 @@ void check_vhost_net(struct doctor *d)
 			      .module = VHOST_MODULE,
 			      .minor = VHOST_MINOR,
 			      .mode = 0660 };
-	char user[64], mode[120], group[64];
-	struct group *gr;
+	char user[64], modules[160];
 
+	/* nobody is going to open it: the frames pass through descriptors that are there */
+	if (d->target->vhost_fd_cnt || (d->target->kind == DOCTOR_TAP_FD && !wants_vhost(d)))
+		return;
 	about(d, VHOST_PATH);
-	if (!look_at_node(d, &dev, severity) || access(VHOST_PATH, R_OK | W_OK) == 0)
+	if (!look_at_node(d, &dev, severity))
+		return;
+	/* opening the node has the kernel load the driver, where it has it */
+	if (!driver_is_loaded(dev.driver) &&
+	    !driver_is_installed(dev.module, modules, sizeof(modules))) {
+		missing_driver(d, &dev, severity);
+		return;
+	}
+	if (access(VHOST_PATH, R_OK | W_OK) == 0)
+		return;
+	if (d->target->kind == DOCTOR_HELPER && wants_vhost(d) && helper_may_open(d, &dev.st))
 		return;
 	user_name(user, sizeof(user));
-	mode_text(&dev.st, mode, sizeof(mode));
-	finding(d, severity, "user %s may not open it (%s)", user, mode);
-	why(d, "with vhost=on the kernel would carry the frames itself, at less cost");
-	gr = getgrgid(getegid());
-	if (gr)
-		snprintf(group, sizeof(group), "%s", shell(d, gr->gr_name));
-	else
-		snprintf(group, sizeof(group), "%u", getegid());
-	remedy(d, "chgrp %s " VHOST_PATH " && chmod 660 " VHOST_PATH, group);
+	vhost_forbidden(d, &dev, user, severity);
+}
+
+void check_vhost_fds(struct doctor *d)
+{
+	for (unsigned i = 0; i < d->target->vhost_fd_cnt; i++) {
+		int fd = d->target->vhost_fds[i];
+		struct device dev = { .minor = VHOST_MINOR };
+
+		if (fd < 0)
+			continue;
+		about(d, "vhostfd %d", fd);
+		if (fstat(fd, &dev.st) == 0 && is_there(&dev))
+			continue;
+		if (dev.st.st_mode)
+			finding(d, VMTAP_FINDING_ERROR, "it is no descriptor of " VHOST_PATH);
+		else
+			finding(d, VMTAP_FINDING_ERROR, "it is not open");
+		why(d,
+		    "who has the right to opens one a queue and hands it over. In a shell: "
+		    "vmtap … %d<>" VHOST_PATH "; or have vmtap exec put it into the place of "
+		    "{vhostfds}",
+		    fd);
+	}
 }

@@ -26,6 +26,14 @@ static const char *helper_file(const struct doctor *d, struct stat *st)
 	return path;
 }
 
+bool helper_is_qemus(const struct doctor *d)
+{
+	const char *path = d->target->helper;
+	const char *name = path ? strrchr(path, '/') : NULL;
+
+	return name && strcmp(name + 1, "qemu-bridge-helper") == 0;
+}
+
 /* Root needs no privilege from it. For others a port that uses it cannot work; where nobody asked
  * for such a port, it is only one way less. */
 static enum vmtap_severity severity(const struct doctor *d)
@@ -85,7 +93,7 @@ void check_helper_access(struct doctor *d)
 
 /* File capabilities: capabilities(7), "Extended attribute". */
 struct file_caps {
-	bool any, net_admin, effective;
+	bool any, net_admin, dac_override, effective;
 };
 
 static struct file_caps read_caps(const char *path)
@@ -98,8 +106,24 @@ static struct file_caps read_caps(const char *path)
 		return caps;
 	caps.any = true;
 	caps.net_admin = data.data[0].permitted & (1u << CAP_NET_ADMIN);
+	caps.dac_override = data.data[0].permitted & (1u << CAP_DAC_OVERRIDE);
 	caps.effective = data.magic_etc & VFS_CAP_FLAGS_EFFECTIVE;
 	return caps;
+}
+
+bool helper_may_open(const struct doctor *d, const struct stat *node)
+{
+	const unsigned group = S_IRGRP | S_IWGRP;
+	struct stat st;
+	const char *path = helper_file(d, &st);
+	struct file_caps caps;
+
+	if (!path || helper_is_qemus(d))
+		return false;
+	caps = read_caps(path);
+	return (st.st_mode & S_ISUID && st.st_uid == 0) || (caps.dac_override && caps.effective) ||
+	       (st.st_mode & S_ISGID && st.st_gid == node->st_gid &&
+		(node->st_mode & group) == group);
 }
 
 static void owned_by_other(struct doctor *d, const char *path, const struct stat *st, bool caps)

@@ -22,6 +22,8 @@
 #ifndef HOST_CHECKS_H
 #define HOST_CHECKS_H
 
+#include <sys/stat.h>
+
 #include "host/doctor.h"
 #include "host/vmm.h"
 #include "tapdev/netlink.h"
@@ -111,6 +113,7 @@ bool module_is_idle(const char *name);
 void check_tun_device(struct doctor *d);
 void check_tun_access(struct doctor *d);
 void check_vhost_net(struct doctor *d);
+void check_vhost_fds(struct doctor *d);
 
 /* checks-system.c: the kernel's limits, and what was left behind */
 void check_io_uring(struct doctor *d);
@@ -137,6 +140,10 @@ void check_network_manager(struct doctor *d);
 void check_networkd(struct doctor *d);
 
 /* checks-helper.c */
+/** helper_is_qemus() - QEMU's own: it knows a list of its own only, and nothing of vhost-net. */
+bool helper_is_qemus(const struct doctor *d);
+/** helper_may_open() - Has the helper a right to the device that @node is of, beyond the user's? */
+bool helper_may_open(const struct doctor *d, const struct stat *node);
 void check_helper_found(struct doctor *d);
 void check_helper_access(struct doctor *d);
 void check_helper_owner(struct doctor *d);

@@ -23,6 +23,7 @@ enum subject {
 	BRIDGE = 0x80, /* once for each bridge that is concerned */
 	SOCKET = 0x100,
 	VMM = 0x200,
+	VHOST = 0x400,
 };
 
 /* In the order in which one thing hinders the next. @fine: what is said of an object of which
@@ -37,7 +38,8 @@ static const struct check {
 
 	{ "tun-device", TUN, check_tun_device, "the driver and its device are there" },
 	{ "tun-access", TUN, check_tun_access, "you may open it" },
-	{ "vhost-net", TUN, check_vhost_net, "you may open it" },
+	{ "vhost-net", VHOST, check_vhost_net, "you may open it" },
+	{ "vhost-descriptor", VHOST, check_vhost_fds, "it is one of /dev/vhost-net" },
 	{ "io-uring", HOST, check_io_uring, "you may use it" },
 	{ "user-namespaces", HOST, check_userns, "ordinary users may make them" },
 	{ "leaked-taps", HOST, check_leaked_taps, "none was left behind" },
@@ -80,10 +82,11 @@ static const struct check {
 };
 
 static const unsigned subjects[] = {
-	[DOCTOR_HOST] = TUN | HOST | HELPER,
-	[DOCTOR_BRIDGE] = NAME | TUN | HOST | HELPER | BRIDGE,
-	[DOCTOR_TAP] = NAME | TUN | HOST | TAP | MANAGER | BRIDGE,
-	[DOCTOR_HELPER] = NAME | TUN | HOST | TAP | MANAGER | HELPER | BRIDGE,
+	[DOCTOR_HOST] = TUN | VHOST | HOST | HELPER,
+	[DOCTOR_BRIDGE] = NAME | TUN | VHOST | HOST | HELPER | BRIDGE,
+	[DOCTOR_TAP] = NAME | TUN | VHOST | HOST | TAP | MANAGER | BRIDGE,
+	[DOCTOR_TAP_FD] = VHOST | HOST,
+	[DOCTOR_HELPER] = NAME | TUN | VHOST | HOST | TAP | MANAGER | HELPER | BRIDGE,
 	[DOCTOR_MACVTAP] = NAME | HOST | MACVTAP | MANAGER,
 	[DOCTOR_VHOST_USER] = HOST | SOCKET | VMM,
 	[DOCTOR_SOCKET] = HOST | SOCKET,

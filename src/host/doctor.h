@@ -12,11 +12,14 @@
 
 #include "vmtap/vmtap.h"
 
+#define DOCTOR_FDS_MAX 256
+
 /** enum doctor_kind - What was asked about. */
 enum doctor_kind {
 	DOCTOR_HOST,
 	DOCTOR_BRIDGE,	   /* @br */
 	DOCTOR_TAP,	   /* a TAP that is created or attached to: @ifname, @br */
+	DOCTOR_TAP_FD,	   /* a TAP that is open already */
 	DOCTOR_HELPER,	   /* a TAP that a helper makes on @br */
 	DOCTOR_MACVTAP,	   /* @ifname, @parent */
 	DOCTOR_VHOST_USER, /* @path */
@@ -30,6 +33,7 @@ enum doctor_kind {
  * @helper:   the helper that a bridge port would run; NULL: none is installed
  * @queues, @mtu: 0: not given
  * @vhost:    /dev/vhost-net is wanted; @vhostforce: it must be had
+ * @vhost_fds: descriptors of it that are handed over, @vhost_fd_cnt of them; -1: one that has a name
  */
 struct doctor_target {
 	enum doctor_kind kind;
@@ -39,6 +43,8 @@ struct doctor_target {
 	const char *mac;
 	unsigned queues, mtu;
 	bool vhost, vhostforce;
+	int vhost_fds[DOCTOR_FDS_MAX];
+	unsigned vhost_fd_cnt;
 	int pid;
 	const char *cmdline;
 };

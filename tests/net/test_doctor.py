@@ -88,9 +88,40 @@ def test_vhost_net_that_a_user_may_not_open(room):
     room.mend("vhost-net", "tap,vhost=on", user=NOBODY, severity="warning", says="mode 600, root:root")
 
 
+def test_vhost_net_that_the_users_of_a_group_may_open(room):
+    """As udev has it, with the group kvm."""
+    room.fake("/proc/misc", "238 vhost-net\n200 tun\n")
+    room.run("mknod -m 660 /dev/vhost-net c 10 238 && chgrp games /dev/vhost-net")
+    found = room.fault("vhost-net", "tap,vhost=on", user=NOBODY, severity="warning", says="mode 660, root:games")
+    assert found["remedy"] == "usermod -aG games nobody" and "next login" in found["why"]
+
+
 def test_vhost_net_that_the_kernel_does_not_have(room):
     room.fake("/proc/misc", "200 tun\n")
     room.fault("vhost-net", "tap,vhost=on", severity="warning", says="driver vhost_net is not loaded")
+    room.fault("vhost-net", "tap,fd=3,vhost=on", severity="warning", says="driver vhost_net is not loaded")
+    assert room.faults("vhost-net", "tap,fd=3") == []
+
+
+def test_a_node_of_vhost_net_without_a_driver(room):
+    """Where it is installed, opening the node loads it."""
+    room.fake("/proc/misc", "200 tun\n")
+    room.run("mknod -m 666 /dev/vhost-net c 10 238; cd %s; mkdir upper2 work2; mount -t overlay -o "
+             "lowerdir=/usr/lib,upperdir=upper2,workdir=work2 none /usr/lib && mkdir -p /lib/modules && "
+             "mount -t tmpfs none /lib/modules" % room.folder)
+    room.fault("vhost-net", "tap,vhost=on", severity="warning", says="driver vhost_net is not loaded")
+    room.run('mkdir /lib/modules/$(uname -r) && echo kernel/vhost_net.ko: >/lib/modules/$(uname -r)/modules.dep')
+    assert room.faults("vhost-net", "tap,vhost=on") == []
+
+
+@pytest.mark.parametrize("spec", ["tap,vhostfd=%d", "tap,fd=3,vhostfd=%d", "tap,fds=3:4,vhostfds=name:%d"])
+def test_a_descriptor_that_is_none_of_vhost_net(room, spec):
+    room.fake("/proc/misc", "200 tun\n")
+    found = room.fault("vhost-descriptor", spec % 99, severity="error", says="it is not open")
+    assert "99<>/dev/vhost-net" in found["why"] and found["object"] == "vhostfd 99"
+    room.fault("vhost-descriptor", spec % 0, severity="error", says="no descriptor of /dev/vhost-net")
+    # the device itself is nobody's business then
+    assert [f for f in room.ask(spec % 0) if f["object"] == "/dev/vhost-net"] == []
 
 
 # --------------------------------------------------------------------- the kernel's limits

@@ -67,6 +67,28 @@ def test_a_process_that_takes_the_helpers_privilege(healthy, how, says):
     assert healthy.faults("helper-confined", port(), user=NOBODY) == []
 
 
+def test_vhost_net_that_the_helper_opens(healthy):
+    """With a right of its own, the user needs none."""
+    healthy.fake("/proc/misc", "238 vhost-net\n200 tun\n")
+    healthy.run("mknod -m 600 /dev/vhost-net c 10 238")
+    healthy.write(LIST, "allow br0\nallow-vhost br0\n")
+    for options, severity in (",vhost=on", "warning"), (",vhostforce=on", "error"):
+        found = healthy.fault("vhost-net", port(options), user=NOBODY, severity=severity, says="mode 600")
+        assert "vmtap-bridge-helper(8)" in found["why"]
+    for how in ["setcap cap_net_admin,cap_dac_override+ep %s", "setcap -r %s; chmod 4755 %s",
+                "chgrp games %s /dev/vhost-net; chmod 2755 %s; chmod 660 /dev/vhost-net"]:
+        healthy.run(how.replace("%s", HELPER))
+        assert healthy.faults("vhost-net", port(",vhostforce=on"), user=NOBODY) == [], how
+    healthy.run("chgrp audio /dev/vhost-net")
+    healthy.fault("vhost-net", port(",vhostforce=on"), user=NOBODY, severity="error", says="root:audio")
+
+
+def test_vhost_net_that_the_list_does_not_give(healthy):
+    healthy.fake("/proc/misc", "238 vhost-net\n200 tun\n")
+    healthy.run("mknod -m 666 /dev/vhost-net c 10 238")
+    healthy.mend("access-rule", port(",vhost=on"), severity="error", says="allows /dev/vhost-net with a TAP on it")
+
+
 def test_a_helper_that_is_a_command_line(healthy):
     healthy.fault("helper-found", "bridge,helper=sudo %s" % HELPER, severity="note", says="shell's command line")
 
