@@ -253,7 +253,8 @@ struct vmtap_config {
  *  Return: owned; free with vmtap_free(). NULL: out of memory or descriptors. */
 struct vmtap *vmtap_new(const struct vmtap_config *config, struct vmtap_error *err);
 
-/** vmtap_free() - Close every port and link and free the instance. Not from a
+/** vmtap_free() - Close every port and link, the last that was opened first, and free the
+ *  instance. The TAPs that go with their ports go together, and are gone on return. Not from a
  *  callback. Port and link handles that the caller holds become invalid. */
 void vmtap_free(struct vmtap *v);
 

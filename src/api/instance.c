@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "base/closer.h"
 #include "base/container.h"
 #include "base/fd.h"
 #include "loop/burst.h"
@@ -285,8 +286,11 @@ struct vmtap *vmtap_new(const struct vmtap_config *config, struct vmtap_error *e
 
 void vmtap_free(struct vmtap *v)
 {
+	struct closer closer = { 0 };
+
 	if (!v)
 		return;
+	v->env.closer = &closer;
 	for (struct vmtap_port *h = v->ports; h; h = h->next) {
 		vmtap_port_ref(h); /* a callback may let go of it */
 		vmtap_port_shutdown(h);
@@ -294,6 +298,7 @@ void vmtap_free(struct vmtap *v)
 	for (struct vmtap_port *h = v->ports; h; h = h->next)
 		h->refs = 0;
 	reap(v);
+	closer_run(&closer);
 	while (v->fds) {
 		int fd = take_fd(v, v->fds->name);
 

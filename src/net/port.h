@@ -51,6 +51,7 @@
 #include "vmtap/vmtap.h"
 
 struct burst;
+struct closer;
 struct port;
 struct port_hook;
 struct port_lane;
@@ -149,6 +150,8 @@ struct port_env {
 	/* the same, borrowed: it stays where it is */
 	int (*find_fd)(void *opaque, const char *name);
 	int cancel_fd; /* readable: long waits end with -ECANCELED; -1: none */
+	/* everything ends: for descriptors whose closing takes long; NULL: close them at once */
+	struct closer *closer;
 	void *opaque;
 };
 

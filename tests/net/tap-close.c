@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <net/if.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -218,6 +219,40 @@ static void closing_twice_is_safe(void **state)
 	assert_int_equal(lab.closed_cnt, 1);
 }
 
+#define MANY 20
+
+/* Their devices may go at once, but not what comes before. */
+static void an_instance_closes_its_ports_in_reverse_and_all_devices_are_gone(void **state)
+{
+	char dir[] = "/tmp/vmtap-close.XXXXXX", text[200], name[16];
+	struct vmtap_error err = { 0 };
+	struct lab lab;
+
+	assert_non_null(mkdtemp(dir));
+	snprintf(
+		text, sizeof(text),
+		"printf '#!/bin/sh\\nip link show $1 >/dev/null && echo $1 >>%s/order\\n' >%s/down; chmod +x "
+		"%s/down",
+		dir, dir, dir);
+	lab_run(text);
+	lab_open_ports(&lab, NULL, 12);
+	for (int i = 0; i < MANY; i++) {
+		snprintf(text, sizeof(text),
+			 "tap,ifname=many%02d,queues=%d,script=no,downscript=%s/down", i, 1 + i % 3,
+			 dir);
+		assert_non_null(vmtap_port_open(lab.v, text, &err));
+	}
+	lab_close(&lab);
+	for (int i = 0; i < MANY; i++) {
+		snprintf(name, sizeof(name), "many%02d", i);
+		assert_int_equal(if_nametoindex(name), 0);
+	}
+	snprintf(text, sizeof(text),
+		 "test $(wc -l <%s/order) = %d && sort -r %s/order | cmp - %s/order && rm -r %s",
+		 dir, MANY, dir, dir, dir);
+	lab_run(text);
+}
+
 static void the_last_reference_closes(void **state)
 {
 	struct lab lab;
@@ -429,6 +464,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(closing_when_the_link_changes_is_safe),
 		cmocka_unit_test(closing_when_a_port_breaks_is_safe),
 		cmocka_unit_test(closing_twice_is_safe),
+		cmocka_unit_test(an_instance_closes_its_ports_in_reverse_and_all_devices_are_gone),
 		cmocka_unit_test(the_last_reference_closes),
 		cmocka_unit_test(a_closed_port_still_answers),
 		cmocka_unit_test(a_port_of_the_same_name_can_follow_at_once),

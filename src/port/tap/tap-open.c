@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/closer.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/spawn.h"
@@ -40,7 +41,7 @@ void tap_device_close(struct tap *t)
 	tap_steering_undo(t);
 	for (unsigned i = 0; i < t->queue_cnt; i++) {
 		loop_del(port_lane(&t->port, i)->loop, &t->queues[i].watch);
-		fd_close(&t->queues[i].fd);
+		closer_add(t->port.env->closer, &t->queues[i].fd);
 		t->queues[i].attached = false;
 	}
 }
