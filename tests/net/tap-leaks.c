@@ -68,7 +68,7 @@ static const char *const bad[] = {
 	"dgram,local=/nonexistent/a,remote=/nonexistent/b",
 	"dgram,fd=99",
 	"responder,ip=nonsense",
-	"null,rate=nonsense",
+	"null,speed=nonsense",
 	"{\"type\":\"tap\"",
 	"{\"type\":\"tap\",\"ifname\":5}",
 };
@@ -146,7 +146,7 @@ static void ports_that_come_and_go_leave_nothing(void **state)
 		"stream,server=on,path=@vmtap-tap-leaks",
 		"dgram,local=@vmtap-tap-leaks-a,remote=@vmtap-tap-leaks-b",
 		"responder,ip=10.0.0.2",
-		"null,generate=on,rate=1000",
+		"null,generate=on,speed=1000",
 	};
 	unsigned fds, interfaces;
 	struct lab lab;

@@ -185,7 +185,7 @@ def test_null_generates_what_was_asked_for(ns, connect):
 def test_null_keeps_its_rate(ns, connect):
     """By the frames' own time stamps: the kernel's clock and the generator's are one."""
     with listen(ns) as sock:
-        connect("null,rate=5000,count=5001,size=60")
+        connect("null,speed=5000,count=5001,size=60")
         times = []
         while len(times) < 5001:
             assert select.select([sock], [], [], TIMEOUT)[0], "only %u came" % len(times)
@@ -202,7 +202,7 @@ def test_null_counts_what_a_null_sends(ns, connect):
            "ip link set vm1 master br0 up")
     folder = tempfile.mkdtemp(prefix="vmtap-")
     with Vmtap(ns, [TAP.replace("vm0", "vm1"), "null,id=sink"], folder, name="sink") as sink:
-        v = connect("null,count=1000,rate=20000,dst=ff:ff:ff:ff:ff:ff")
+        v = connect("null,count=1000,speed=20000,dst=ff:ff:ff:ff:ff:ff")
 
         def forwarded():
             return ns.links()["vm1"]["stats64"]["tx"]["packets"] >= 1000
@@ -219,7 +219,7 @@ def test_null_counts_what_a_null_sends(ns, connect):
     ("responder,ipv4=10.0.0.2", "ipv4"),
     ("responder,mac=33:33:00:00:00:01", "mac"),
     ("null,size=59", "size"),
-    ("null,generate=off,rate=7", "rate: not together with generate=off"),
+    ("null,generate=off,speed=7", "speed: not together with generate=off"),
 ])
 def test_bad_options_are_explained(ns, spec, says):
     program = os.environ.get("VMTAP") or str(Path(__file__).parents[2] / "build" / "vmtap")

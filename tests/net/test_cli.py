@@ -260,7 +260,7 @@ def test_live_lines_come_at_their_time(ns, folder, args):
 
 def test_the_live_line_shows_a_rate(ns, folder):
     out = os.path.join(folder, "out")
-    with Vmtap(ns, ["null,id=left,rate=1000,size=100", "null,id=right"], folder, out=out,
+    with Vmtap(ns, ["null,id=left,speed=1000,size=100", "null,id=right"], folder, out=out,
                args=("--stats", "0.5")):
         def rates():
             with open(out) as f:

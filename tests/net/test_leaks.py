@@ -29,7 +29,7 @@ BAD = ["tap,ifname=a/b", "tap,ifname=lo" + NO, "tap,ifname=busy" + NO, "tap,ifna
        "tap,ifname=vm9,vhostforce=on" + NO, "tap,helper=/bin/false",
        "stream,server=on,path=/nonexistent/s", "stream,path={dir}/nobody-listens",
        "stream,server=on,path={dir}/in-use", "dgram,local={dir}/x", "dgram,local={dir}/a",
-       "responder,ip=nonsense", "null,rate=none", "nosuch", ""]
+       "responder,ip=nonsense", "null,speed=none", "nosuch", ""]
 
 
 class Lab:

@@ -101,11 +101,11 @@ static void rejects_bad_options(void **state)
 		"size=59",
 		"size=69633",
 		"count=-1",
-		"rate=1000000001",
+		"speed=1000000001",
 		"src=03:00:00:00:00:01",
-		"generate=off,rate=5",
+		"generate=off,speed=5",
 		"generate=off,dst=ff:ff:ff:ff:ff:ff",
-		"speed=3",
+		"haste=3",
 	};
 	char spec[128];
 
@@ -115,8 +115,8 @@ static void rejects_bad_options(void **state)
 		assert_null(open_as("gen", spec));
 		assert_int_equal(fix.err.code, EINVAL);
 	}
-	assert_null(open_as("gen", "null,generate=off,rate=5,size=60"));
-	assert_non_null(strstr(fix.err.reason, "rate"));
+	assert_null(open_as("gen", "null,generate=off,speed=5,size=60"));
+	assert_non_null(strstr(fix.err.reason, "speed"));
 	assert_non_null(strstr(fix.err.reason, "size"));
 }
 
@@ -127,9 +127,9 @@ static void generates_only_when_asked(void **state)
 	} rows[] = {
 		{ "null", "generate=off,received=0" },
 		{ "null,generate=off", "generate=off,received=0" },
-		{ "null,generate=on", "generate=on,size=60,count=0,rate=0,dst=02:6e:75:6c:6c:00" },
-		{ "null,count=5", "generate=on,size=60,count=5,rate=0," },
-		{ "null,size=1514,rate=9,src=02:00:00:00:00:01", "size=1514,count=0,rate=9," },
+		{ "null,generate=on", "generate=on,size=60,count=0,speed=0,dst=02:6e:75:6c:6c:00" },
+		{ "null,count=5", "generate=on,size=60,count=5,speed=0," },
+		{ "null,size=1514,speed=9,src=02:00:00:00:00:01", "size=1514,count=0,speed=9," },
 		{ "null,dst=ff:ff:ff:ff:ff:ff", "dst=ff:ff:ff:ff:ff:ff,src=02:6e:75" },
 	};
 
@@ -226,7 +226,7 @@ static void goes_on_where_it_was_held_back(void **state)
 
 static void a_frame_held_back_is_still_due(void **state)
 {
-	open_started("null,rate=1");
+	open_started("null,speed=1");
 	fix.fake.allow = 0;
 	settle();
 	assert_int_equal(fix.fake.offers, 1);
@@ -261,7 +261,7 @@ static void keeps_its_rate_by_the_clock(void **state)
 		char spec[64];
 		unsigned turns = 0;
 
-		snprintf(spec, sizeof(spec), "null,rate=%u", rates[i]);
+		snprintf(spec, sizeof(spec), "null,speed=%u", rates[i]);
 		open_started(spec);
 		started = clock_ns();
 		do {

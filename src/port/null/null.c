@@ -4,7 +4,7 @@
  *
  * Model
  *   A task of the loop generates in bursts, up to PORT_BUDGET frames a turn,
- *   then the other ports get theirs. With rate=, a timer runs the task when
+ *   then the other ports get theirs. With speed=, a timer runs the task when
  *   frames are due. A frame has no existence before the peer takes it: one
  *   that was held back is made anew, with the same number, when it can be
  *   offered again. The frames of a burst share everything behind their heads.
@@ -45,7 +45,7 @@ struct burst {
 struct settings {
 	bool generate;
 	uint32_t size;
-	uint64_t count, rate;
+	uint64_t count, speed;
 	uint8_t dst[6], src[6];
 };
 
@@ -94,7 +94,7 @@ static const struct conf_key keys[] = {
 		.help = "how many frames to generate",
 	},
 	{
-		.name = "rate",
+		.name = "speed",
 		.kind = CONF_INT,
 		.max = PACE_RATE_MAX,
 		.unit = "frames/s",
@@ -120,7 +120,7 @@ static const struct conf_key keys[] = {
 static const struct conf_schema schema = { .type = "null", .keys = keys };
 
 /* What says something about generated frames. */
-static const char *const generate_keys[] = { "size", "count", "rate", "dst", "src", NULL };
+static const char *const generate_keys[] = { "size", "count", "speed", "dst", "src", NULL };
 
 static void default_src(uint8_t mac[6], const char *name)
 {
@@ -147,7 +147,7 @@ static int settings_from_conf(struct settings *set, const char *name, const stru
 		.generate = conf_bool(conf, "generate", described),
 		.size = (uint32_t)conf_int(conf, "size", SIZE_DEFAULT),
 		.count = (uint64_t)conf_int(conf, "count", 0),
-		.rate = (uint64_t)conf_int(conf, "rate", 0),
+		.speed = (uint64_t)conf_int(conf, "speed", 0),
 	};
 	if (!conf_mac(conf, "dst", set->dst))
 		memcpy(set->dst, dst, 6);
@@ -262,7 +262,7 @@ static int start(struct port *p, struct vmtap_error *err)
 {
 	struct null *n = of_port(p);
 
-	pace_start(&n->pace, n->set.rate, clock_ns());
+	pace_start(&n->pace, n->set.speed, clock_ns());
 	if (n->set.generate)
 		loop_task_add(p->env->loop, &n->task);
 	return 0;
@@ -301,10 +301,10 @@ static int describe_generator(const struct null *n, char *buf, size_t size)
 	const uint8_t *d = n->set.dst, *s = n->set.src;
 
 	return snprintf(buf, size,
-			"generate=on,size=%" PRIu32 ",count=%" PRIu64 ",rate=%" PRIu64
+			"generate=on,size=%" PRIu32 ",count=%" PRIu64 ",speed=%" PRIu64
 			",dst=%02x:%02x:%02x:%02x:%02x:%02x,src=%02x:%02x:%02x:%02x:%02x:%02x,"
 			"generated=%" PRIu64,
-			n->set.size, n->set.count, n->set.rate, d[0], d[1], d[2], d[3], d[4], d[5],
+			n->set.size, n->set.count, n->set.speed, d[0], d[1], d[2], d[3], d[4], d[5],
 			s[0], s[1], s[2], s[3], s[4], s[5], n->seq);
 }
 
@@ -396,7 +396,7 @@ const struct port_type null_type = {
 		"how many were lost and reordered, by source address, and says so when it is "
 		"closed.\n"
 		"\n"
-		"    vmtap connect null,size=1514,rate=10000 tap,ifname=vm0\n"
+		"    vmtap connect null,size=1514,speed=10000 tap,ifname=vm0\n"
 		"    vmtap connect null,count=10000000 stream,server=on,path=/run/a.sock\n"
 		"\n"
 		"Frames carry their number (from 0) in the first 8 bytes of payload and "
