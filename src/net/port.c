@@ -59,6 +59,13 @@ int port_set_pairs(struct port *p, unsigned cnt)
 	return 0;
 }
 
+static void hooks_leave_loops(const struct port *p)
+{
+	for (struct port_hook *h = p->hooks; h; h = h->next)
+		if (h->ops->leave_loops)
+			h->ops->leave_loops(h);
+}
+
 static bool is_moved_by(const struct port_lane *l, const struct workers *pool, unsigned number)
 {
 	return l->loop == (pool ? workers_loop(pool, number) : l->port->env->loop);
@@ -89,6 +96,7 @@ int port_set_lanes(struct port *p, unsigned cnt, const struct workers *pool, uns
 	if (same)
 		return 0;
 	assert(port_can_move(p) || !pool);
+	hooks_leave_loops(p);
 	if (p->started)
 		p->ops->leave_loops(p);
 	/* the counters stay where they are: port_stats() adds those of all */
@@ -190,14 +198,18 @@ void port_stats(const struct port *p, struct vmtap_stats *stats)
 
 /* ------------------------------------------------------------ moving frames */
 
-/* How many of the first may go on, or, with *@drop, are discarded; 0: none, now. */
-static unsigned ask_hooks(struct port_lane *l, enum port_way way, const struct vmtap_frame *frames,
+/* How many of the first may go on, or, with *@drop, are discarded; 0: none, now. *@frames may become
+ * others, which are to be used instead. */
+static unsigned ask_hooks(struct port_lane *l, enum port_way way, const struct vmtap_frame **frames,
 			  unsigned cnt, bool *drop)
 {
 	*drop = false;
-	for (struct port_hook *h = l->port->hooks; h && cnt && !*drop; h = h->next)
+	for (struct port_hook *h = l->port->hooks; h && cnt && !*drop; h = h->next) {
 		if (h->ops->admit)
-			cnt = h->ops->admit(h, l, way, frames, cnt, drop);
+			cnt = h->ops->admit(h, l, way, *frames, cnt, drop);
+		if (h->ops->instead && cnt && !*drop)
+			*frames = h->ops->instead(h, l, way, *frames, cnt);
+	}
 	return cnt;
 }
 
@@ -230,19 +242,20 @@ static unsigned go_past_hooks(struct port_lane *l, enum port_way way, go_on_fn *
 	unsigned done = 0;
 
 	while (done < cnt) {
+		const struct vmtap_frame *next = frames + done;
 		bool drop;
-		unsigned n = ask_hooks(l, way, frames + done, cnt - done, &drop), taken = n;
+		unsigned n = ask_hooks(l, way, &next, cnt - done, &drop), taken = n;
 
 		if (!n)
 			break;
 		if (drop && way == PORT_TX)
-			lane_drop_tx(l, VMTAP_DROP_FILTERED, frames + done, n);
+			lane_drop_tx(l, VMTAP_DROP_FILTERED, next, n);
 		else if (drop)
 			lane_drop_rx(l, VMTAP_DROP_FILTERED, n);
 		else
-			taken = go_on(l, frames + done, n);
+			taken = go_on(l, next, n);
 		if (!drop)
-			tell_hooks(l, way, frames + done, taken);
+			tell_hooks(l, way, next, taken);
 		done += taken;
 		if (taken < n)
 			break;
@@ -376,6 +389,8 @@ void port_hook_del(struct port *p, struct port_hook *h)
 		return;
 	port_enter(p);
 	*at = h->next;
+	if (h->ops->leave_loops)
+		h->ops->leave_loops(h);
 	for (unsigned i = 0; i < p->lane_cnt; i++)
 		for (int way = PORT_RX; way <= PORT_TX; way++)
 			port_hook_open(&p->lanes[i], way);
@@ -584,6 +599,7 @@ void port_close(struct port *p)
 	if (p->junction)
 		p->junction->ops->leave(p->junction, p);
 	assert(!p->junction);
+	hooks_leave_loops(p);
 	if (p->started && port_can_move(p))
 		p->ops->leave_loops(p);
 	port_leave(p);

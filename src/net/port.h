@@ -73,6 +73,8 @@ struct junction;
  *               belong to a peer's. NULL: not interested
  * @rings:       the outside has rings in shared memory, which the kernel may serve (@vhost_changed), or
  *               an application that drives vhost-net itself
+ * @shared:      frames that it offers lie in memory that its outside may change meanwhile: what was looked at
+ *               needs to be a copy
  * @vhost:       see port_peer_vhost(). NULL: there is none
  * @vhost_changed: what the peer's @vhost said holds no longer; ask again, now. NULL: never asked
  * @send:        frames for the outside, 1..VMTAP_BURST_MAX, of the forms that
@@ -107,7 +109,7 @@ struct port_ops {
 	void (*settle)(struct port_lane *l);
 	void (*resume)(struct port_lane *l);
 	void (*pairs_used)(struct port *p, const struct port *peer);
-	bool rings;
+	bool rings, shared;
 	bool (*vhost)(struct port *p, unsigned pair, unsigned hdr_len, struct port_vhost *vhost);
 	void (*vhost_changed)(struct port *p);
 	bool (*in_kernel)(const struct port *p);
@@ -358,15 +360,25 @@ enum port_way {
  * @admit:  how many of the first of @cnt frames share a verdict, at least 1: that they may go on, or, with
  *          *@drop set, that they are discarded, counted as filtered. 0: the first may not go on now; the
  *          hook calls port_hook_open() when it may. NULL: all may
+ * @instead: after an @admit that let @cnt frames go on: the frames to be used in their place, as many and as
+ *          long; borrowed until the next @admit of that lane and way. For copies of what was looked at and may
+ *          change (@shared of struct port_ops). NULL: none
  * @passed: these were taken by where they were going. Each frame once. NULL: not interested
+ * @leave_loops: take every timer out of the lanes' loops, which are about to change, or the port closes. Nobody
+ *          is held back by the hook any more, or is asked again all the same. With the lanes held still, from
+ *          the thread of env->loop. NULL: has none
  *
- * Context: the lane's loop; neither blocks, allocates nor logs. Nothing calls into the port.
+ * Context of the first three: the lane's loop; neither blocks, allocates nor logs. Nothing calls into the port.
  */
 struct port_hook_ops {
 	unsigned (*admit)(struct port_hook *h, struct port_lane *l, enum port_way way,
 			  const struct vmtap_frame *frames, unsigned cnt, bool *drop);
+	const struct vmtap_frame *(*instead)(struct port_hook *h, struct port_lane *l,
+					     enum port_way way, const struct vmtap_frame *frames,
+					     unsigned cnt);
 	void (*passed)(struct port_hook *h, struct port_lane *l, enum port_way way,
 		       const struct vmtap_frame *frames, unsigned cnt);
+	void (*leave_loops)(struct port_hook *h);
 };
 
 /** struct port_hook - Embedded in whatever it is a part of. */

@@ -530,6 +530,7 @@ static void vu_free(struct port *p)
 static const struct port_ops vu_ops = {
 	.type = "vhost-user",
 	.rings = true,
+	.shared = true,
 	.vhost_changed = vu_vhost_changed,
 	.start = vu_start,
 	.leave_loops = vu_leave_loops,
