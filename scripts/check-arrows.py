@@ -32,9 +32,10 @@ LAYERS = {
     "virtio": "base",
     "vhost": "base virtio",
     "net": "base loop",
+    "filter": "base loop net",
     "sock": "base conf net",
     "port/*": "base loop conf tapdev virtio vhost net sock",
-    "api": "base loop conf host vhost net port/*",
+    "api": "base loop conf host vhost net filter port/*",
     "ctl": "base",
     "cli": "ctl",
 }

@@ -163,7 +163,8 @@ enum vmtap_drop {
 	VMTAP_DROP_QUEUE_FULL, /* a bounded queue had no room */
 	VMTAP_DROP_IO,	       /* any other error of a system call */
 	VMTAP_DROP_PURGED,     /* was waiting when its port closed */
-	VMTAP_DROP_FILTERED,   /* the guest does not want it (receive modes, MAC and VLAN tables) */
+	VMTAP_DROP_FILTERED, /* the guest does not want it (receive modes, MAC and VLAN tables), or the
+				* port's filter: vmtap_port_set_filter() */
 	VMTAP_DROP_CNT,
 };
 
@@ -389,6 +390,66 @@ void vmtap_port_set_poll(struct vmtap_port *port, bool on);
 /** vmtap_port_set_link() - Set the port's link up or down. Reaches the host
  *  side (TAP: carrier) and the peer. While down, frames are discarded and counted. */
 int vmtap_port_set_link(struct vmtap_port *port, bool up, struct vmtap_error *err);
+
+/* -------------------------------------------------------- limits and filters */
+
+/** Which way frames go, seen from the port. */
+enum vmtap_direction {
+	VMTAP_RX, /* they enter by it */
+	VMTAP_TX, /* they leave by it */
+};
+
+/**
+ * struct vmtap_limit - How much may pass, one way
+ * @size:     sizeof(struct vmtap_limit)
+ * @rate_bps: bits a second, up to 10^12; 0: no limit
+ * @burst:    bytes that may pass at once when nothing did for a while; 0: what 20 ms of @rate_bps bring
+ * @pps:      frames a second; 0: no limit
+ *
+ * A frame counts as it is on a wire, without FCS, preamble and gap; one that is still to be segmented
+ * as the segments that it becomes, each with headers of its own. Longer ones than @burst pass, too, and
+ * what they were too long is waited for afterwards. What is beyond the limit is not dropped: it waits where it
+ * is (in the TAP's queue, a guest's ring, a socket).
+ */
+struct vmtap_limit {
+	size_t size;
+	uint64_t rate_bps;
+	uint64_t burst;
+	uint64_t pps;
+};
+
+/**
+ * vmtap_port_set_limit() - Limit the port from now on
+ * @limit: borrowed; NULL: no limit
+ *
+ * What descriptions call rate=, burst=, pps= and, for one way, rx-rate= and the like. May be called at any time.
+ * Since version 0.2. Return: 0; -EINVAL: out of range; -EBUSY: with vhost=on, of the port or its peer,
+ * the kernel carries the frames; -EPIPE: the port is closed; -ENOMEM.
+ */
+int vmtap_port_set_limit(struct vmtap_port *port, enum vmtap_direction direction,
+			 const struct vmtap_limit *limit, struct vmtap_error *err);
+/** vmtap_port_limit() - The limit in force, all zero when there is none; @size is sizeof(*limit).
+ *  Since version 0.2. */
+void vmtap_port_limit(const struct vmtap_port *port, enum vmtap_direction direction,
+		      struct vmtap_limit *limit, size_t size);
+
+/**
+ * vmtap_port_set_filter() - Say whose frames may enter by the port
+ * @macs: MAC addresses, joined by '+'; NULL: any
+ * @ips:  IPv4 and IPv6 addresses or networks, joined by '+', as in "10.0.0.2+fd00::/64"; NULL: any
+ *
+ * Frames whose sender claims to have another address are dropped and counted (VMTAP_DROP_FILTERED): vmtap(1),
+ * "Filters", has what is looked at. May be called at any time.
+ * Since version 0.2. Return: 0; -EINVAL: not such a list; -EBUSY, -EPIPE, -ENOMEM as vmtap_port_set_limit().
+ */
+int vmtap_port_set_filter(struct vmtap_port *port, const char *macs, const char *ips,
+			  struct vmtap_error *err);
+/** vmtap_port_mac_filter(), vmtap_port_ip_filter() - As it was set; NULL: any. Borrowed until it is set again.
+ *  Since version 0.2. */
+const char *vmtap_port_mac_filter(const struct vmtap_port *port);
+const char *vmtap_port_ip_filter(const struct vmtap_port *port);
+
+/* ------------------------------------------ ports with a device behind them */
 
 /* Header and offloads of ports with a device behind them (TAP). On others:
  * false, or -EOPNOTSUPP. */
@@ -738,6 +799,10 @@ struct vmtap_type_info {
 
 /** vmtap_type_info() - The @index-th port type, from 0; NULL beyond the last. Static. */
 const struct vmtap_type_info *vmtap_type_info(unsigned index);
+
+/** vmtap_common_info() - The @index-th key that all port types have, from 0; NULL beyond the last. The first is
+ *  `id`, which vmtap_type_info() has as well. Static. Since version 0.2. */
+const struct vmtap_key_info *vmtap_common_info(unsigned index);
 
 #pragma GCC visibility pop
 

@@ -19,6 +19,9 @@
 #include "net/port.h"
 #include "vmtap/vmtap.h"
 
+struct limit;
+struct spoof;
+
 struct named_fd {
 	struct named_fd *next;
 	int fd;
@@ -43,6 +46,7 @@ struct vmtap {
  * struct vmtap_port - A handle
  * @refs:    the application's references; @port lives on until they are gone
  * @closing: closed from a callback; the reaper does the rest
+ * @limit, @spoof: NULL until the first is set
  */
 struct vmtap_port {
 	struct vmtap *v;
@@ -53,6 +57,8 @@ struct vmtap_port {
 	const struct vmtap_app_ops *app_ops; /* @app; NULL: not an application port */
 	struct vmtap_app_ops app; /* a copy; what an older caller does not know is zero */
 	void *app_opaque;
+	struct limit *limit;
+	struct spoof *spoof;
 };
 
 struct vmtap_link {
@@ -82,5 +88,12 @@ const struct port_type *port_type_find(const char *name, struct vmtap_error *err
 /** handle_new() - Takes @port, which may be NULL until the caller has it. NULL: out of memory;
  *  @port is freed. */
 struct vmtap_port *handle_new(struct vmtap *v, struct port *port, struct vmtap_error *err);
+
+/** filter_check() - Are the limits and the filter of a description possible? */
+int filter_check(const struct conf *conf, struct vmtap_error *err);
+/** filter_open() - Give the port those of its description. */
+int filter_open(struct vmtap_port *h, const struct conf *conf, struct vmtap_error *err);
+/** filter_free() - Of a port that is closed. */
+void filter_free(struct vmtap_port *h);
 
 #endif

@@ -146,6 +146,7 @@ static void reap_ports(struct vmtap *v)
 			continue;
 		}
 		*at = h->next;
+		filter_free(h);
 		port_free(h->port);
 		free(h);
 	}

@@ -70,15 +70,23 @@ struct vmtap_port *vmtap_port_open(struct vmtap *v, const char *spec, struct vmt
 {
 	const struct port_type *type;
 	struct conf *conf = parse(spec, &type, err);
+	struct vmtap_port *h = NULL;
 	struct port *port = NULL;
 	char name[256];
 
 	if (!conf)
 		return NULL;
-	if (choose_name(v, type, conf, name, sizeof(name), err) == 0)
+	if (filter_check(conf, err) == 0 &&
+	    choose_name(v, type, conf, name, sizeof(name), err) == 0)
 		port = type->open(&v->env, name, conf, err);
+	if (port)
+		h = handle_new(v, port, err);
+	if (h && filter_open(h, conf, err) < 0) {
+		vmtap_port_close(h);
+		h = NULL;
+	}
 	conf_free(conf);
-	return port ? handle_new(v, port, err) : NULL;
+	return h;
 }
 
 int vmtap_port_check(struct vmtap *v, const char *spec, struct vmtap_error *err)
@@ -93,7 +101,9 @@ int vmtap_port_check(struct vmtap *v, const char *spec, struct vmtap_error *err)
 	conf = parse(spec, &type, err);
 	if (!conf)
 		return -err->code;
-	ret = type->check(&v->env, conf, err);
+	ret = filter_check(conf, err);
+	if (ret == 0)
+		ret = type->check(&v->env, conf, err);
 	conf_free(conf);
 	return ret;
 }

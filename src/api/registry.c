@@ -24,6 +24,8 @@ static const struct port_type *const types[] = {
 
 static struct vmtap_type_info infos[TYPE_CNT];
 static struct vmtap_key_info keys[TYPE_CNT][KEYS_MAX];
+static struct vmtap_key_info common[KEYS_MAX];
+static unsigned common_cnt;
 static pthread_once_t infos_once = PTHREAD_ONCE_INIT;
 
 const struct port_type *port_type_find(const char *name, struct vmtap_error *err)
@@ -53,10 +55,17 @@ static void infos_fill(void)
 			.key_cnt = conf_key_infos(types[i]->schema, keys[i], KEYS_MAX),
 		};
 	}
+	common_cnt = conf_common_infos(common, KEYS_MAX);
 }
 
 const struct vmtap_type_info *vmtap_type_info(unsigned index)
 {
 	pthread_once(&infos_once, infos_fill);
 	return index < TYPE_CNT ? &infos[index] : NULL;
+}
+
+const struct vmtap_key_info *vmtap_common_info(unsigned index)
+{
+	pthread_once(&infos_once, infos_fill);
+	return index < common_cnt ? &common[index] : NULL;
 }

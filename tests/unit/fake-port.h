@@ -130,7 +130,7 @@ static struct fake *fake_new(const struct port_env *env, const char *name)
 }
 
 /* Offer @cnt frames with tags from @tag on. Return: frames taken. */
-static unsigned fake_offer(struct fake *f, uint32_t tag, unsigned cnt)
+static inline unsigned fake_offer(struct fake *f, uint32_t tag, unsigned cnt)
 {
 	static unsigned char bytes[VMTAP_BURST_MAX][64];
 	struct vmtap_frame frames[VMTAP_BURST_MAX];
