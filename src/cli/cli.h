@@ -3,6 +3,7 @@
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
 
@@ -31,6 +32,7 @@ struct cli {
 	bool yes;				  /* reap --yes */
 	const char *pid, *cmdline;		  /* doctor --pid, --cmdline; NULL: not given */
 	const char *control;			  /* serve, ctl --control; NULL: not given */
+	bool schema;				  /* ctl --schema */
 	const char *control_mode, *control_group; /* serve; NULL: not given */
 };
 
@@ -52,6 +54,7 @@ int cmd_exec(const struct cli *cli, int argc, char **argv);
 int cmd_list(const struct cli *cli, int argc, char **argv);
 int cmd_reap(const struct cli *cli, int argc, char **argv);
 int cmd_doctor(const struct cli *cli, int argc, char **argv);
+int cmd_ctl(const struct cli *cli, int argc, char **argv);
 int cmd_serve(const struct cli *cli, int argc, char **argv);
 int cmd_help(int argc, char **argv);
 /** cmd_complete() - Words that may follow, one a line, for the shells' completion. */
@@ -76,6 +79,13 @@ struct stats_row {
 void stats_live(const struct cli *cli, struct stats_row *rows, unsigned cnt, double interval_s);
 /** stats_summary() - A table of everything since the start. */
 void stats_summary(const struct cli *cli, const struct stats_row *rows, unsigned cnt);
+
+/* show.c ------------------------------------------------------------------- */
+
+/** show_answer() - What a server answered, for people: tables and lines. @j is borrowed. */
+void show_answer(const json_t *j);
+/** show_event() - An event as a line. */
+void show_event(const json_t *event);
 
 /* notify.c ----------------------------------------------------------------- */
 

@@ -29,6 +29,7 @@ enum {
 	OPT_CONTROL,
 	OPT_CONTROL_MODE,
 	OPT_CONTROL_GROUP,
+	OPT_SCHEMA,
 };
 
 /* A closed stdin, stdout or stderr would be the number of the next socket that is opened. */
@@ -152,6 +153,7 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 		{ "control", required_argument, NULL, OPT_CONTROL },
 		{ "control-mode", required_argument, NULL, OPT_CONTROL_MODE },
 		{ "control-group", required_argument, NULL, OPT_CONTROL_GROUP },
+		{ "schema", no_argument, NULL, OPT_SCHEMA },
 		{ "yes", no_argument, NULL, 'y' },
 		{ "engine", required_argument, NULL, OPT_ENGINE },
 		{ "workers", required_argument, NULL, OPT_WORKERS },
@@ -198,6 +200,9 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 			break;
 		case OPT_CONTROL:
 			cli->control = optarg;
+			break;
+		case OPT_SCHEMA:
+			cli->schema = true;
 			break;
 		case OPT_CONTROL_MODE:
 			cli->control_mode = optarg;
@@ -252,7 +257,7 @@ static const struct {
 	{ "connect", cmd_connect, false }, { "check", cmd_check, true },
 	{ "exec", cmd_exec, false },	   { "list", cmd_list, true },
 	{ "reap", cmd_reap, true },	   { "doctor", cmd_doctor, true },
-	{ "serve", cmd_serve, false },
+	{ "serve", cmd_serve, false },	   { "ctl", cmd_ctl, true },
 };
 
 int main(int argc, char **argv)
@@ -274,7 +279,7 @@ int main(int argc, char **argv)
 	command = argv[optind];
 	if (!command)
 		return bad_usage(
-			"a command is missing: connect, serve, check, exec, list, reap, doctor or help",
+			"a command is missing: connect, serve, ctl, check, exec, list, reap, doctor or help",
 			NULL);
 	argc -= optind + 1;
 	argv += optind + 1;
@@ -287,6 +292,6 @@ int main(int argc, char **argv)
 	if (strcmp(command, "help") == 0)
 		return printed(cmd_help(argc, argv));
 	return bad_usage(
-		"there is no such command (connect, serve, check, exec, list, reap, doctor, help)",
+		"there is no such command (connect, serve, ctl, check, exec, list, reap, doctor, help)",
 		command);
 }

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "ctl/ask.h"
 #include "ctl/server.h"
 #include "ctl/state.h"
 
@@ -84,14 +85,11 @@ static int read_group(const struct cli *cli, gid_t *gid)
 /* Where the socket is to be. The folder of the default is made. */
 static const char *control_path(const struct cli *cli)
 {
-	const char *env = getenv("VMTAP_CONTROL");
+	const char *path = ask_path(cli->control);
 
-	if (cli->control)
-		return cli->control;
-	if (env && *env)
-		return env;
-	mkdir("/run/vmtap", 0755);
-	return SERVER_PATH;
+	if (strcmp(path, SERVER_PATH) == 0)
+		mkdir("/run/vmtap", 0755);
+	return path;
 }
 
 /* ------------------------------------------------------------------------ signals */

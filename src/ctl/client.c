@@ -43,16 +43,14 @@ static void on_ready(void *opaque)
 
 /* --------------------------------------------------------------------- output */
 
-/* Takes @answer; the descriptors of the call go along. */
+/* Takes @j; the descriptors of the call go along. */
 static void answer(struct client *c, json_t *j)
 {
-	char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
-	size_t len = text ? strlen(text) : 0;
+	size_t len;
+	char *text = qmp_text(j, &len);
 
 	json_decref(j);
-	if (text)
-		text[len] = '\n'; /* instead of its NUL */
-	if (!text || out_add(&c->out, text, len + 1, c->call.out, c->call.out_cnt) < 0)
+	if (!text || out_add(&c->out, text, len, c->call.out, c->call.out_cnt) < 0)
 		c->over = true;
 	if (text)
 		c->call.out_cnt = 0;
@@ -151,16 +149,17 @@ static bool run_commands(struct client *c)
 	size_t len;
 
 	for (unsigned i = 0; i < TURN_MAX && c->out.len <= CLIENT_OUT_HIGH && !c->over; i++) {
-		enum stream_item item = stream_next(&c->in, &doc, &len);
+		enum stream_item item;
 
+		if (state_is_over(c->state))
+			return false;
+		item = stream_next(&c->in, &doc, &len);
 		if (item == STREAM_NONE) {
 			drop_fds(c);
 			return false;
 		}
 		answer(c, item == STREAM_DOC ? qmp_answer(&c->qmp, &c->call, doc, len)
 					     : qmp_refusal(item));
-		if (state_is_over(c->state))
-			return false;
 	}
 	return true;
 }

@@ -4,12 +4,11 @@
 
 #include "base/fd.h"
 #include "ctl/command.h"
+#include "ctl/qmp.h"
 
 static json_t *query_version(struct call *c, json_t *args, struct vmtap_error *err)
 {
-	return json_pack("{s{si,si,si},ss}", "vmtap", "major", VMTAP_VERSION_MAJOR, "minor",
-			 VMTAP_VERSION_MINOR, "micro", VMTAP_VERSION_PATCH, "package",
-			 "vmtap " VMTAP_VERSION);
+	return qmp_version();
 }
 
 static json_t *query_commands(struct call *c, json_t *args, struct vmtap_error *err)
@@ -68,7 +67,9 @@ const struct command session_commands[] = {
 		.name = "query-version",
 		.role = ROLE_READ,
 		.summary = "The version of the server",
-		.returns = "vmtap: an object with major, minor and micro; package",
+		.returns =
+			"vmtap and qemu: objects with major, minor and micro; package. The second is "
+			"the version of QEMU whose spelling the commands have",
 		.run = query_version,
 	},
 	{

@@ -89,7 +89,7 @@ static ssize_t write_chunk(const struct chunk *c, int sock)
 		memcpy(CMSG_DATA(head), c->fds, c->fd_cnt * sizeof(int));
 	}
 	do
-		ret = sendmsg(sock, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+		ret = sendmsg(sock, &msg, MSG_NOSIGNAL);
 	while (ret < 0 && errno == EINTR);
 	return ret < 0 ? -errno : ret;
 }

@@ -16,7 +16,7 @@ struct out {
 /** out_add() - Bytes, and descriptors, which are taken also when it fails. Return: 0 or -ENOMEM. */
 int out_add(struct out *o, const char *text, size_t len, const int *fds, unsigned fd_cnt);
 
-/** out_write() - As much as @sock takes, without blocking. Return: 0, also when some is left;
+/** out_write() - As much as @sock takes, which does not block. Return: 0, also when some is left;
  *  -errno: the connection is of no use any more. */
 int out_write(struct out *o, int sock);
 

@@ -3,16 +3,39 @@
 #include "ctl/qmp.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define OBJECT "control"
 #define READ "read the request"
 
+json_t *qmp_version(void)
+{
+	return json_pack("{s{si,si,si},s{si,si,si},ss}", "qemu", "major", QMP_QEMU_MAJOR, "minor",
+			 QMP_QEMU_MINOR, "micro", 0, "vmtap", "major", VMTAP_VERSION_MAJOR, "minor",
+			 VMTAP_VERSION_MINOR, "micro", VMTAP_VERSION_PATCH, "package",
+			 "vmtap " VMTAP_VERSION);
+}
+
 json_t *qmp_greeting(void)
 {
-	return json_pack("{s{s{s{si,si,si},ss},s[]}}", "QMP", "version", "vmtap", "major",
-			 VMTAP_VERSION_MAJOR, "minor", VMTAP_VERSION_MINOR, "micro",
-			 VMTAP_VERSION_PATCH, "package", "vmtap " VMTAP_VERSION, "capabilities");
+	return json_pack("{s{so,s[]}}", "QMP", "version", qmp_version(), "capabilities");
+}
+
+char *qmp_text(json_t *j, size_t *len)
+{
+	char *text = j ? json_dumps(j, JSON_COMPACT) : NULL, *longer;
+
+	if (!text)
+		return NULL;
+	*len = strlen(text) + 2;
+	longer = realloc(text, *len + 1);
+	if (!longer) {
+		free(text);
+		return NULL;
+	}
+	strcpy(longer + *len - 2, "\r\n");
+	return longer;
 }
 
 static json_t *error_of(const char *class, const struct vmtap_error *err)

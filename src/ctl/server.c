@@ -76,13 +76,10 @@ static void refuse(int fd, const char *why)
 	error_set(&err, EUSERS, OBJECT, "take the connection", "%s", why);
 	error_remedy(&err, "try again when others have left");
 	answer = qmp_error(&err);
-	text = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
+	text = qmp_text(answer, &len);
 	json_decref(answer);
-	if (text) {
-		len = strlen(text);
-		text[len] = '\n'; /* instead of its NUL */
-		(void)!send(fd, text, len + 1, MSG_NOSIGNAL | MSG_DONTWAIT);
-	}
+	if (text)
+		(void)!send(fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT);
 	free(text);
 	fd_close(&fd);
 }
@@ -138,14 +135,13 @@ static void on_ready(void *opaque)
 static void on_event(void *opaque, json_t *event)
 {
 	struct server *v = opaque;
-	char *text = v->cnt ? json_dumps(event, JSON_COMPACT) : NULL;
-	size_t len = text ? strlen(text) : 0;
+	size_t len;
+	char *text = v->cnt ? qmp_text(event, &len) : NULL;
 
 	if (!text)
 		return;
-	text[len] = '\n'; /* instead of its NUL */
 	for (unsigned i = 0; i < v->cnt; i++)
-		client_event(v->clients[i], text, len + 1);
+		client_event(v->clients[i], text, len);
 	free(text);
 }
 

@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/** Room that is kept while nothing is in it. */
+#define KEEP_MAX 65536
+
 void stream_fini(struct stream *s)
 {
 	free(s->buf);
@@ -27,6 +30,11 @@ static void compact(struct stream *s)
 int stream_feed(struct stream *s, const void *data, size_t len)
 {
 	compact(s);
+	if (!s->len && s->size > KEEP_MAX) {
+		free(s->buf);
+		s->buf = NULL;
+		s->size = 0;
+	}
 	if (s->size - s->len < len) {
 		char *buf = realloc(s->buf, s->len + len);
 
@@ -82,9 +90,11 @@ static bool in_string(struct stream *s, char c)
 /* What cannot be kept is not kept. */
 static void check_bounds(struct stream *s)
 {
+	size_t max = s->max ? s->max : STREAM_DOC_MAX;
+
 	if (s->depth > STREAM_DEPTH_MAX)
 		s->fault = STREAM_TOO_DEEP;
-	else if (!s->fault && s->at - s->start > STREAM_DOC_MAX)
+	else if (!s->fault && s->at - s->start > max)
 		s->fault = STREAM_TOO_LONG;
 	if (s->fault)
 		s->start = s->at;

@@ -29,8 +29,9 @@ enum stream_item {
 	STREAM_TOO_DEEP, /* one that is nested too deeply */
 };
 
-/** struct stream - Zero-initialise it; stream_fini() frees. */
+/** struct stream - Zero-initialise it; stream_fini() frees. @max: longest document; 0: STREAM_DOC_MAX. */
 struct stream {
+	size_t max;
 	char *buf;
 	size_t size, len; /* room, and bytes in it */
 	size_t start, at; /* of the document; scanned so far */

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+/* Commands in words that a person types. */
+#include "ctl/words.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define QUERY "query-"
+
+static const char *bare_name(const struct command *cmd)
+{
+	bool query = strncmp(cmd->name, QUERY, strlen(QUERY)) == 0;
+
+	return cmd->name + (query ? strlen(QUERY) : 0);
+}
+
+const char *words_of(const struct command *cmd, char *buf, size_t size)
+{
+	snprintf(buf, size, "%s", bare_name(cmd));
+	for (char *c = buf; *c; c++)
+		if (*c == '-' || *c == '_')
+			*c = ' ';
+	return buf;
+}
+
+/* How many words, from the first on, are @name cut into pieces; 0: they are not. */
+static int match(const char *name, int argc, char **argv)
+{
+	for (int i = 0; i < argc; i++) {
+		size_t len = strcspn(name, "-_");
+
+		if (strlen(argv[i]) != len || memcmp(argv[i], name, len) != 0)
+			return 0;
+		name += len;
+		if (!*name)
+			return i + 1;
+		name++;
+	}
+	return 0;
+}
+
+const struct command *words_command(int argc, char **argv, int *used)
+{
+	const struct command *cmd, *best = NULL;
+
+	*used = 0;
+	for (unsigned i = 0; argc && (cmd = command_at(i)); i++) {
+		int cnt = match(bare_name(cmd), argc, argv);
+
+		if (!cnt && strcmp(argv[0], cmd->name) == 0)
+			cnt = 1;
+		if (cnt <= *used)
+			continue;
+		*used = cnt;
+		best = cmd;
+	}
+	return best;
+}
+
+/* ------------------------------------------------------------------- arguments */
+
+static json_t *truth(const char *text)
+{
+	static const char *const yes[] = { "on", "yes", "true", "up" };
+	static const char *const no[] = { "off", "no", "false", "down" };
+
+	for (size_t i = 0; i < sizeof(yes) / sizeof(yes[0]); i++) {
+		if (strcmp(text, yes[i]) == 0)
+			return json_true();
+		if (strcmp(text, no[i]) == 0)
+			return json_false();
+	}
+	return NULL;
+}
+
+static json_t *integer(const char *text)
+{
+	char *end;
+	long long value;
+
+	errno = 0;
+	value = strtoll(text, &end, 0);
+	return errno || end == text || *end ? NULL : json_integer(value);
+}
+
+static json_t *number(const char *text)
+{
+	char *end;
+	double value = strtod(text, &end);
+
+	return end == text || *end ? NULL : json_real(value);
+}
+
+/* Its elements between commas, or JSON. */
+static json_t *array(const char *text)
+{
+	json_t *list;
+
+	if (*text == '[')
+		return json_loads(text, 0, NULL);
+	list = json_array();
+	while (*text) {
+		size_t len = strcspn(text, ",");
+
+		json_array_append_new(list, json_stringn(text, len));
+		text += len;
+		text += *text == ',';
+	}
+	return list;
+}
+
+/* Whatever it looks like: of a key that only the server knows. */
+static json_t *guess(const char *text)
+{
+	json_t *j = integer(text);
+
+	if (!j)
+		j = truth(text);
+	if (!j && strchr("{[\"", *text))
+		j = json_loads(text, JSON_DECODE_ANY, NULL);
+	return j ? j : json_string(text);
+}
+
+static json_t *value(enum arg_kind kind, const char *text)
+{
+	switch (kind) {
+	case ARG_STRING:
+		return json_string(text);
+	case ARG_BOOL:
+		return truth(text);
+	case ARG_INT:
+		return integer(text);
+	case ARG_NUMBER:
+		return number(text);
+	case ARG_OBJECT:
+		return json_loads(text, 0, NULL);
+	case ARG_ARRAY:
+		return array(text);
+	case ARG_ANY:
+		break;
+	}
+	return guess(text);
+}
+
+static const struct command_arg *named(const struct command *cmd, const char *name, size_t len)
+{
+	for (const struct command_arg *a = cmd->args; a && a->name; a++)
+		if (strlen(a->name) == len && memcmp(a->name, name, len) == 0)
+			return a;
+	return NULL;
+}
+
+/* The first that has no value yet. */
+static const struct command_arg *next(const struct command *cmd, const json_t *args)
+{
+	for (const struct command_arg *a = cmd->args; a && a->name; a++)
+		if (!json_object_get(args, a->name))
+			return a;
+	return NULL;
+}
+
+static int add(const struct command *cmd, json_t *args, const char *word, struct vmtap_error *err)
+{
+	size_t len = strcspn(word, "=");
+	const struct command_arg *arg = word[len] ? named(cmd, word, len) : NULL;
+	json_t *j;
+	char name[64];
+
+	if (arg) {
+		word += len + 1;
+	} else if (cmd->others && word[len] && !memchr(word, ',', len) && len < sizeof(name)) {
+		snprintf(name, sizeof(name), "%.*s", (int)len, word);
+		json_object_set_new(args, name, guess(word + len + 1));
+		return 0;
+	} else {
+		arg = next(cmd, args);
+	}
+	if (!arg)
+		return error_set(err, EINVAL, cmd->name, "read its arguments",
+				 "\"%.60s\" is one too many", word);
+	j = value(arg->kind, word);
+	if (!j)
+		return error_set(err, EINVAL, cmd->name, "read its arguments",
+				 "%s cannot be \"%.60s\"", arg->name, word);
+	json_object_set_new(args, arg->name, j);
+	return 0;
+}
+
+json_t *words_args(const struct command *cmd, int argc, char **argv, struct vmtap_error *err)
+{
+	json_t *args = json_object();
+	int ret = args ? 0 : error_errno(err, ENOMEM, cmd->name, "read its arguments");
+
+	for (int i = 0; i < argc && !ret; i++)
+		ret = add(cmd, args, argv[i], err);
+	if (!ret)
+		ret = command_check(cmd, args, err);
+	if (!ret)
+		return args;
+	json_decref(args);
+	return NULL;
+}
