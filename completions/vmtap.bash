@@ -53,6 +53,21 @@ _vmtap_types() {
 	_vmtap_reply "$word" "${words[@]}"
 }
 
+# The words of ctl, or a port's description behind "port add".
+_vmtap_ctl() {
+	local program=$1 word=$2 known meaning words=()
+	shift 2
+
+	if [[ $* == "port add" ]]; then
+		_vmtap_port "$program" "$word"
+		return
+	fi
+	while IFS=$'\t' read -r known meaning; do
+		words+=("$known")
+	done < <("$program" __complete ctl "$@" 2>/dev/null)
+	_vmtap_reply "$word" "${words[@]}"
+}
+
 # The command of exec: a program, then files.
 _vmtap_command() {
 	local word=$1 first=$2 found
@@ -69,18 +84,19 @@ _vmtap_command() {
 _vmtap() {
 	local line=${COMP_LINE:0:COMP_POINT}
 	local word=${line##*[[:blank:]]}
-	local words i command='' args=0 options=true program=${COMP_WORDS[0]}
+	local words typed=() i command='' args=0 options=true program=${COMP_WORDS[0]}
 
 	COMPREPLY=()
 	read -ra words <<<"${line%"$word"}"
 	for ((i = 1; i < ${#words[@]}; i++)); do
 		case $options${words[i]} in
 		true--) options=false ;;
-		true--log-format | true--stats | true--engine | true--workers | true--cpus | true--poll-us) ((i++)) ;; # and its value
+		true--log-format | true--stats | true--engine | true--workers | true--cpus | true--poll-us | true--control | true--control-mode | true--control-group) ((i++)) ;; # and its value
 		true-*) ;;
 		*)
 			if [[ $command ]]; then
 				((++args))
+				typed+=("${words[i]}")
 			else
 				command=${words[i]}
 			fi
@@ -92,6 +108,7 @@ _vmtap() {
 		case ${words[-1]} in
 		--log-format) _vmtap_reply "$word" text json ;;
 		--engine) _vmtap_reply "$word" auto io_uring plain ;;
+		--control) _vmtap_files "$word" ;;
 		esac
 		return
 	fi
@@ -100,14 +117,15 @@ _vmtap() {
 	true--engine=*) _vmtap_reply "$word" --engine={auto,io_uring,plain} ;;
 	true-*)
 		_vmtap_reply "$word" --verbose --quiet --log-format= --stats= --engine= --workers= --cpus= --poll-us= --wait --yes --json \
-			--pid= --cmdline= --help --version
+			--pid= --cmdline= --control= --control-mode= --control-group= --schema --help --version
 		[[ ${#COMPREPLY[@]} != 1 || ${COMPREPLY[0]} != *= ]] || compopt -o nospace
 		;;
 	*)
 		case $command in
-		'') _vmtap_reply "$word" connect check exec list reap doctor help ;;
+		'') _vmtap_reply "$word" connect serve ctl check exec list reap doctor help ;;
 		connect) ((args >= 2)) || _vmtap_port "$program" "$word" ;;
 		check) _vmtap_port "$program" "$word" ;;
+		ctl) _vmtap_ctl "$program" "$word" "${typed[@]}" ;;
 		doctor) ((args >= 1)) || _vmtap_port "$program" "$word" ;;
 		exec)
 			case $args in

@@ -59,8 +59,9 @@ int cmd_serve(const struct cli *cli, int argc, char **argv);
 int cmd_help(int argc, char **argv);
 /** cmd_complete() - Words that may follow, one a line, for the shells' completion. */
 int cmd_complete(int argc, char **argv);
-/** cmd_manual() - The port types as a part of vmtap(1), for its build. */
-int cmd_manual(void);
+/** cmd_manual() - Parts of manual pages, for their build: the port types of vmtap(1); "commands" and "events"
+ *  of vmtap-qmp(7). */
+int cmd_manual(const char *what);
 
 /** usage() - The whole of --help. */
 void usage(FILE *out);

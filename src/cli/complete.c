@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "ctl/words.h"
 
 /* A word is what was typed before @at, then @piece. */
 static void offer(const char *word, const char *at, const char *piece, size_t len,
@@ -143,11 +144,45 @@ static void complete_port(const char *word)
 		offer_values(word, equals + 1, key);
 }
 
+/* Do the words that were typed begin @name, cut at its dashes? Return: its rest; NULL: no. */
+static const char *rest_of(const char *name, int argc, char **argv)
+{
+	for (int i = 0; i < argc; i++) {
+		size_t len = strcspn(name, " ");
+
+		if (strlen(argv[i]) != len || memcmp(argv[i], name, len) != 0 || !name[len])
+			return NULL;
+		name += len + 1;
+	}
+	return name;
+}
+
+/* The words that may follow those of a command of ctl; the summary where it is the last. */
+static void offer_ctl(int argc, char **argv)
+{
+	const struct command *cmd;
+	char words[64], last[64] = "";
+
+	for (unsigned i = 0; (cmd = command_at(i)); i++) {
+		const char *rest = rest_of(words_of(cmd, words, sizeof(words)), argc, argv);
+		size_t len = rest ? strcspn(rest, " ") : 0;
+
+		if (!rest || (strlen(last) == len && memcmp(last, rest, len) == 0))
+			continue; /* said already: commands of a subject stand together */
+		snprintf(last, sizeof(last), "%.*s", (int)len, rest);
+		printf("%s\t%s\n", last, rest[len] ? "" : cmd->summary);
+	}
+	if (!argc)
+		printf("events\tprint what happens\nhelp\tthe commands and their arguments\n");
+}
+
 int cmd_complete(int argc, char **argv)
 {
 	if (argc == 2 && strcmp(argv[0], "port") == 0)
 		complete_port(argv[1]);
 	else if (argc >= 1 && strcmp(argv[0], "type") == 0)
 		offer_types("");
+	else if (argc >= 1 && strcmp(argv[0], "ctl") == 0)
+		offer_ctl(argc - 1, argv + 1);
 	return EXIT_OK;
 }

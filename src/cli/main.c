@@ -271,8 +271,8 @@ int main(int argc, char **argv)
 	signal(SIGCHLD, SIG_DFL); /* ignored, it would hide how a program ended */
 	if (argc > 1 && strcmp(argv[1], "__complete") == 0) /* its words may look like options */
 		return cmd_complete(argc - 2, argv + 2);
-	if (argc == 2 && strcmp(argv[1], "__manual") == 0)
-		return cmd_manual();
+	if (argc >= 2 && argc <= 3 && strcmp(argv[1], "__manual") == 0)
+		return cmd_manual(argc == 3 ? argv[2] : "types");
 	ret = parse_options(&cli, argc, argv);
 	if (ret)
 		return ret;

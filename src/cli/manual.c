@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * `vmtap __manual`: the port types and their keys in scdoc(5) form, a part of vmtap(1).
+ * `vmtap __manual`: the port types and their keys in scdoc(5) form, a part of vmtap(1); the commands and events of
+ * the control socket, parts of vmtap-qmp(7).
  *
- * The manual is made from the same table as --help, so that they cannot disagree.
+ * The manual is made from the same tables as --help, so that they cannot disagree.
  */
 #include <string.h>
 
 #include "cli/cli.h"
+#include "ctl/command.h"
 
 /* Nothing in @text is markup. In an example, only the backslash is special to scdoc. */
 static void put_text(const char *text, size_t len, bool literal)
@@ -74,7 +76,7 @@ static void put_help(const char *help)
 	puts(in_literal ? "```\n" : "");
 }
 
-int cmd_manual(void)
+static void manual_types(void)
 {
 	const struct vmtap_type_info *type;
 
@@ -88,5 +90,69 @@ int cmd_manual(void)
 		for (unsigned k = 0; k < type->key_cnt; k++)
 			put_key(&type->keys[k]);
 	}
+}
+
+static void put_args(const struct command_arg *args)
+{
+	for (; args && args->name; args++) {
+		printf("*");
+		put(args->name);
+		printf("* (%s", kind_name(args->kind));
+		if (args->choices) {
+			printf(": ");
+			put(args->choices);
+		}
+		if (args->min < args->max)
+			printf(" from %lld to %lld", (long long)args->min, (long long)args->max);
+		printf(")%s\n\t", args->required ? ", required" : "");
+		put(args->help);
+		printf("\n\n");
+	}
+}
+
+static void manual_commands(void)
+{
+	const struct command *cmd;
+
+	for (unsigned i = 0; (cmd = command_at(i)); i++) {
+		printf("## ");
+		put(cmd->name);
+		printf(" (%s)\n\n", cmd->role == ROLE_READ ? "read" : "admin");
+		put(cmd->summary);
+		printf(".\n\n");
+		put_args(cmd->args);
+		if (cmd->others) {
+			printf("Further arguments: ");
+			put(cmd->others);
+			printf(".\n\n");
+		}
+		printf("Returns ");
+		put(cmd->returns ? cmd->returns : "an empty object");
+		printf(".\n\n");
+	}
+}
+
+static void manual_events(void)
+{
+	const struct event_info *event;
+
+	for (unsigned i = 0; (event = event_at(i)); i++) {
+		printf("## ");
+		put(event->name);
+		printf("\n\n");
+		put(event->summary);
+		printf(".\n\n");
+		put_args(event->data);
+	}
+}
+
+int cmd_manual(const char *what)
+{
+	if (strcmp(what, "commands") == 0)
+		manual_commands();
+	else if (strcmp(what, "events") == 0)
+		manual_events();
+	else
+		manual_types();
 	return EXIT_OK;
 }

@@ -13,6 +13,7 @@
 static const struct command *const tables[] = {
 	session_commands,
 	port_commands,
+	broker_commands,
 };
 
 static const struct command_arg port_event[] = {
@@ -74,9 +75,14 @@ const struct command *command_find(const char *name)
 	return NULL;
 }
 
+const struct event_info *event_at(unsigned index)
+{
+	return index < sizeof(events) / sizeof(events[0]) ? &events[index] : NULL;
+}
+
 /* ------------------------------------------------------------------ arguments */
 
-static const char *kind_name(enum arg_kind kind)
+const char *kind_name(enum arg_kind kind)
 {
 	static const char *const names[] = {
 		[ARG_STRING] = "string", [ARG_BOOL] = "boolean",  [ARG_INT] = "integer",
@@ -210,6 +216,12 @@ int command_check(const struct command *cmd, json_t *args, struct vmtap_error *e
 
 /* -------------------------------------------------------------------- running */
 
+static void drop_out(struct call *c)
+{
+	while (c->out_cnt)
+		fd_close(&c->out[--c->out_cnt]);
+}
+
 json_t *command_run(const struct command *cmd, struct call *c, json_t *args,
 		    struct vmtap_error *err)
 {
@@ -229,6 +241,8 @@ json_t *command_run(const struct command *cmd, struct call *c, json_t *args,
 		if (!answer && !err->code)
 			error_errno(err, ENOMEM, cmd->name, "run it");
 	}
+	if (!answer)
+		drop_out(c);
 	json_decref(none);
 	return answer;
 }
@@ -259,9 +273,8 @@ void call_fini(struct call *c)
 {
 	for (unsigned i = 0; i < c->in_cnt; i++)
 		fd_close(&c->in[i]);
-	for (unsigned i = 0; i < c->out_cnt; i++)
-		fd_close(&c->out[i]);
-	c->in_cnt = c->out_cnt = 0;
+	c->in_cnt = 0;
+	drop_out(c);
 }
 
 json_t *text_json(const char *text)

@@ -116,6 +116,7 @@ void call_fini(struct call *c);
 /** The tables; each ends with a NULL name. */
 extern const struct command session_commands[];
 extern const struct command port_commands[];
+extern const struct command broker_commands[];
 
 /** command_find() - NULL: there is none. */
 const struct command *command_find(const char *name);
@@ -129,6 +130,12 @@ int command_check(const struct command *cmd, json_t *args, struct vmtap_error *e
  *  Return: as @run. */
 json_t *command_run(const struct command *cmd, struct call *c, json_t *args,
 		    struct vmtap_error *err);
+
+/** event_at() - The @index'th event; NULL beyond the last. */
+const struct event_info *event_at(unsigned index);
+
+/** kind_name() - As the reference has it: "string". */
+const char *kind_name(enum arg_kind kind);
 
 /** command_schema() - All commands, events and port types. Return: owned; NULL: out of memory. */
 json_t *command_schema(void);

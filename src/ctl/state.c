@@ -365,16 +365,17 @@ int state_set_link(struct state *s, const char *name, bool up, struct vmtap_erro
 int state_connect(struct state *s, const char *a, const char *b, struct vmtap_error *err)
 {
 	struct entry *x = need(s, a, "connect it", err), *y;
+	struct vmtap_link *link;
 
 	if (!x)
 		return -CTL_NO_DEVICE;
 	y = need(s, b, "connect it", err);
 	if (!y)
 		return -CTL_NO_DEVICE;
-	x->link = vmtap_link_new(s->v, x->port, y->port, err);
-	if (!x->link)
+	link = vmtap_link_new(s->v, x->port, y->port, err);
+	if (!link)
 		return err ? -err->code : -EINVAL;
-	y->link = x->link;
+	x->link = y->link = link;
 	x->peer = y;
 	y->peer = x;
 	ctl_event(s, "PORT_CONNECTED", json_pack("{ss,ss}", "id", a, "peer", b));

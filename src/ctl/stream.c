@@ -140,6 +140,7 @@ enum stream_item stream_next(struct stream *s, const char **doc, size_t *len)
 		} else if (c == '{' || c == '[') {
 			s->depth++;
 		} else if ((c == '}' || c == ']') && !--s->depth) {
+			check_bounds(s);
 			return end(s, doc, len);
 		}
 		check_bounds(s);

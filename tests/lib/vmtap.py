@@ -57,10 +57,10 @@ def line(child, timeout=10):
 class Vmtap:
     """vmtap connect, in the background. @folder gets its log and must exist and have a
     short name; @name tells several apart. @wrap goes in front of the program and must end by
-    becoming it. With @out, stdout goes to that file and not to the log."""
+    becoming it. With @out, stdout goes to that file and not to the log. @command is connect or serve."""
 
     def __init__(self, ns, ports, folder, name="vmtap", args=("-v",), timeout=10, wrap=(),
-                 out=None, **kw):
+                 out=None, command="connect", **kw):
         self.name = name
         self.log = os.path.join(folder, name + ".log")
         self.out = out or self.log
@@ -72,7 +72,7 @@ class Vmtap:
             os.chmod(notify, 0o666)
             try:
                 more = os.environ.get("VMTAP_ARGS", "").split()
-                self.proc = ns.popen([*wrap, program(), *args, *more, "connect", *ports], stdout=out_file,
+                self.proc = ns.popen([*wrap, program(), *args, *more, command, *ports], stdout=out_file,
                                      stderr=log, env={**os.environ, "NOTIFY_SOCKET": notify}, **kw)
                 reason = self._wait_ready(sock, timeout)
             finally:
