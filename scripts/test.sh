@@ -26,7 +26,10 @@ usage() {
 		  net     real TAPs in own namespaces; vhost-user and several queues also without io_uring
 		  guest   a Linux guest in QEMU
 		  vhost   the kernel's vhost-net, in a guest whose kernel has it
-		  in-guest  that and all of net in such a guest: an hour and more, and not a part of all
+		  vhost-asan  tests/vhost in such a guest, under AddressSanitizer and UndefinedBehaviorSanitizer: ten
+		          minutes and more, and not a part of all
+		  in-guest  vhost-net and all of net in such a guest: an hour and more, and not a part of all;
+		          SHARD=N/M runs the N-th of M parts
 		  asan    unit and net under AddressSanitizer and UndefinedBehaviorSanitizer
 		  bench   every benchmark, too briefly to measure anything: does it still run?
 		  tsan    what runs in several threads, and vhost-user with workers, under ThreadSanitizer
@@ -124,6 +127,30 @@ vhost_sample=(test_two_queue_pairs test_guest_takes_segments_uncut test_a_stoppe
 # and is in the other runs.
 frames="tests/net/test_lanes.py tests/net/test_multiqueue.py tests/net/test_testpmd.py tests/net/test_vhost_user.py"
 
+# A guest that is emulated, with sanitizers in it.
+vhost_asan() {
+	build build-asan -Db_sanitize=address,undefined -Dbuildtype=debugoptimized
+	export ASAN_OPTIONS=abort_on_error=0:detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+	VMTAP_BUILD="$PWD/build-asan" VMTAP="$PWD/build-asan/vmtap" \
+		in_guest "vhost-net under the sanitizers, in a guest" 5400 tests/vhost
+	unset ASAN_OPTIONS UBSAN_OPTIONS
+}
+
+# The files of tests/vhost and tests/net, of which SHARD=N/M takes each M-th, from the N-th on. They are dealt
+# out from the longest on, so that the parts take about as long as each other.
+whole_in_guest() {
+	local n=${SHARD:-1/1} files
+
+	if ! [[ $n =~ ^([1-9][0-9]*)/([1-9][0-9]*)$ ]] || ((BASH_REMATCH[1] > BASH_REMATCH[2])); then
+		echo "test.sh: SHARD=$n is not N/M, such as 1/4" >&2
+		exit 2
+	fi
+	mapfile -t files < <(find tests/vhost tests/net -name 'test_*.py' -printf '%s %p\n' | sort -k1,1nr -k2 |
+		awk -v n="${n%/*}" -v m="${n#*/}" '(NR - n) % m == 0 { print $2 }')
+	printf '%s\n' "part $n:" "${files[@]}"
+	in_guest "network tests and vhost-net, in a guest" 14400 --dist loadfile "${files[@]}"
+}
+
 net() {
 	suite tests/net "network tests"
 	suite "$frames" "vhost-user and several queues with the plain engine" VMTAP_ARGS="--engine plain"
@@ -193,7 +220,8 @@ run() {
 		in_guest "vhost-net, in a guest" 1200 tests/vhost/test_kernel.py tests/vhost/test_vhost_lib.py \
 			tests/vhost/test_vhost_behind.py "${vhost_sample[@]/#/tests/vhost/test_vhost_front.py::}"
 		;;
-	in-guest) in_guest "network tests and vhost-net, in a guest" 10800 tests/vhost tests/net ;;
+	vhost-asan) vhost_asan ;;
+	in-guest) whole_in_guest ;;
 	asan) asan ;;
 	matrix) matrix ;;
 	tsan) tsan ;;
@@ -210,7 +238,7 @@ for arg; do
 	case $arg in
 	-h | --help) usage && exit 0 ;;
 	all) suites+=(lint unit net guest vhost bench asan tsan fuzz) ;;
-	lint | unit | net | guest | vhost | in-guest | bench | asan | tsan | fuzz | matrix) suites+=("$arg") ;;
+	lint | unit | net | guest | vhost | vhost-asan | in-guest | bench | asan | tsan | fuzz | matrix) suites+=("$arg") ;;
 	*)
 		usage >&2
 		exit 2

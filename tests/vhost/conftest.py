@@ -3,6 +3,8 @@
 
 They run where there is vhost-net, which scripts/test-in-guest.sh sees to: `make test` does."""
 
+import contextlib
+import fcntl
 import importlib.util
 import os
 import subprocess
@@ -21,13 +23,29 @@ spec.loader.exec_module(net)
 nothing_left, ns, folder, public_program = net.nothing_left, net.ns, net.folder, net.public_program
 
 
+@contextlib.contextmanager
+def module_held(how):
+    """Tests run side by side, and some of them unload the module: alone (LOCK_EX), and nobody else then."""
+    with open("/run/vmtap-vhost-net.lock", "w") as f:
+        fcntl.flock(f, how)
+        yield
+
+
 @pytest.fixture(scope="session", autouse=True)
 def vhost_net():
     """The device; without it nothing here means anything."""
-    if not os.path.exists("/dev/vhost-net"):
-        subprocess.run(["modprobe", "vhost_net"], stderr=subprocess.DEVNULL, check=False)
-    if not os.path.exists("/dev/vhost-net"):
-        pytest.skip("this kernel has no vhost-net; scripts/test-in-guest.sh tests/vhost has one that does")
+    with module_held(fcntl.LOCK_EX):
+        if not os.path.exists("/dev/vhost-net"):
+            subprocess.run(["modprobe", "vhost_net"], stderr=subprocess.DEVNULL, check=False)
+        if not os.path.exists("/dev/vhost-net"):
+            pytest.skip("this kernel has no vhost-net; scripts/test-in-guest.sh tests/vhost has one that does")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def module_stays(request):
+    alone = getattr(request.module, "UNLOADS", False)
+    with module_held(fcntl.LOCK_EX if alone else fcntl.LOCK_SH):
+        yield
 
 
 def pytest_collection_modifyitems(config, items):
