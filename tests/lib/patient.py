@@ -102,4 +102,4 @@ def leak(room, names):
     tag = "vmtap: user=root program=vmtap pid=%d start=1 ns=%d since=1795000000" % (2 ** 22 - 1, ns)
     room.write(room.folder + "/batch", "".join(
         "tuntap add %s mode tap\nlink set %s alias \"%s\"\n" % (n, n, tag) for n in names))
-    room.run(["ip", "-batch", room.folder + "/batch"])
+    room.run(["ip", "-batch", room.folder + "/batch"], timeout=600)

@@ -62,9 +62,9 @@ class Room:
 
     def run(self, cmd, user=None, check=True, **kw):
         kw.setdefault("input", "")
+        kw.setdefault("timeout", 60)
         done = subprocess.run(self.command(cmd, user), text=True, cwd="/",
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60,
-                              env=self.environ(), **kw)
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environ(), **kw)
         if check and done.returncode:
             raise Failed("%s: exit status %d\n%s%s" % (cmd, done.returncode, done.stdout, done.stderr))
         return done

@@ -77,7 +77,7 @@ def test_a_full_bridge(room):
     names = ["leak%d" % n for n in range(1022)]
     leak(room, names)
     room.write(room.folder + "/batch", "".join("link set %s master br0\n" % n for n in names))
-    room.run(["ip", "-batch", room.folder + "/batch"])
+    room.run(["ip", "-batch", room.folder + "/batch"], timeout=600)  # of an emulated machine
     room.run("ip tuntap add over mode tap")
     assert room.run("ip link set over master br0", check=False).returncode  # it is full indeed
     room.mend("bridge-full", "br0", severity="error", says="1023 ports and the kernel allows 1023")

@@ -220,6 +220,30 @@ def test_a_ring_that_the_kernel_refuses_stays_here(ns, folder):
         assert CARRIES not in lab.log()
 
 
+# ------------------------------------------------------------------- what has to see frames
+
+SEEN = ["rate=100M", "tx-pps=1000", "mac-filter=02:00:00:00:00:02", "ip-filter=192.0.2.1"]
+
+
+@pytest.mark.parametrize("key", SEEN)
+def test_what_has_to_see_frames_is_refused(ns, folder, key):
+    """At the port itself when it is opened, at its peer when they are joined: not ignored."""
+    says = "vhost=on: the kernel carries the frames.*leave vhost= out where frames have to be seen"
+    peer = "vhost-user,id=vm,server=on,path=%s/s" % folder
+    for ports in ["tap,id=t,ifname=v0,vhost=on," + key, peer], ["tap,id=t,ifname=v0,vhost=on", peer + "," + key]:
+        with pytest.raises(Failed, match="(?s)t has " + says):
+            Vmtap(ns, ports, folder)
+    assert "v0" not in ns.links()
+
+
+@pytest.mark.parametrize("key", SEEN)
+def test_where_the_kernel_cannot_what_has_to_see_frames_does(ns, folder, key):
+    """vhost=on is a wish."""
+    peer = "vhost-user,id=vm,server=on,path=%s/s" % folder
+    with Vmtap(ns, ["tap,ifname=v0,vhost=on," + key, peer], folder, wrap=no_vhost_net) as v:
+        assert "vmtap carries the frames itself" in v.output()
+
+
 # --------------------------------------------------------------- descriptors instead of a right
 
 def test_descriptors_that_are_handed_over_need_no_right(ns, folder, public_program):
