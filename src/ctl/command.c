@@ -14,6 +14,7 @@ static const struct command *const tables[] = {
 	session_commands,
 	port_commands,
 	broker_commands,
+	limit_commands,
 };
 
 static const struct command_arg port_event[] = {

@@ -117,6 +117,7 @@ void call_fini(struct call *c);
 extern const struct command session_commands[];
 extern const struct command port_commands[];
 extern const struct command broker_commands[];
+extern const struct command limit_commands[];
 
 /** command_find() - NULL: there is none. */
 const struct command *command_find(const char *name);
