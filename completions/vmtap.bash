@@ -44,12 +44,12 @@ _vmtap_port() {
 	_vmtap_reply "$word" "${words[@]}"
 }
 
-_vmtap_types() {
+_vmtap_topics() {
 	local program=$1 word=$2 known meaning words=()
 
 	while IFS=$'\t' read -r known meaning; do
 		words+=("$known")
-	done < <("$program" __complete type 2>/dev/null)
+	done < <("$program" __complete topic 2>/dev/null)
 	_vmtap_reply "$word" "${words[@]}"
 }
 
@@ -134,7 +134,7 @@ _vmtap() {
 			*) _vmtap_command "$word" false ;;
 			esac
 			;;
-		help) ((args >= 1)) || _vmtap_types "$program" "$word" ;;
+		help) ((args >= 1)) || _vmtap_topics "$program" "$word" ;;
 		esac
 		;;
 	esac

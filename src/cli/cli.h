@@ -63,6 +63,11 @@ int cmd_complete(int argc, char **argv);
  *  of vmtap-qmp(7). */
 int cmd_manual(const char *what);
 
+/** What `vmtap help` explains besides the types: the keys that all of them have. */
+#define COMMON_TOPIC "port"
+
+/** common_help - What there is to say about those keys, as the help of a type. */
+extern const char *const common_help;
 /** usage() - The whole of --help. */
 void usage(FILE *out);
 /** wrap() - @text, broken at spaces, every line but the first behind @indent spaces. */

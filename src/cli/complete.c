@@ -50,12 +50,21 @@ static bool is_file(const struct vmtap_key_info *k, const char *name, size_t len
 	       ends_with(name, len, "script") || ends_with(name, len, "helper");
 }
 
+/* The type's own keys, `id` among them, then those of all types. */
+static const struct vmtap_key_info *key_at(const struct vmtap_type_info *type, unsigned index)
+{
+	return index < type->key_cnt ? &type->keys[index]
+				     : vmtap_common_info(index - type->key_cnt + 1);
+}
+
 static const struct vmtap_key_info *find_key(const struct vmtap_type_info *type, const char *name,
 					     size_t len)
 {
-	for (unsigned i = 0; i < type->key_cnt; i++)
-		if (strlen(type->keys[i].name) == len && memcmp(type->keys[i].name, name, len) == 0)
-			return &type->keys[i];
+	const struct vmtap_key_info *k;
+
+	for (unsigned i = 0; (k = key_at(type, i)); i++)
+		if (strlen(k->name) == len && memcmp(k->name, name, len) == 0)
+			return k;
 	return NULL;
 }
 
@@ -89,10 +98,10 @@ static bool is_given(const char *word, const char *at, const char *name)
 
 static void offer_keys(const char *word, const char *at, const struct vmtap_type_info *type)
 {
+	const struct vmtap_key_info *k;
 	char key[64];
 
-	for (unsigned i = 0; i < type->key_cnt; i++) {
-		const struct vmtap_key_info *k = &type->keys[i];
+	for (unsigned i = 0; (k = key_at(type, i)); i++) {
 		int len = snprintf(key, sizeof(key), "%s=", k->name);
 
 		if (!is_given(word, at, k->name))
@@ -106,6 +115,21 @@ static void offer_types(const char *end)
 
 	for (unsigned i = 0; (type = vmtap_type_info(i)); i++)
 		printf("%s%s\t%s\n", type->name, end, type->summary);
+}
+
+/* What `vmtap help` explains. */
+static void offer_topics(void)
+{
+	offer_types("");
+	printf(COMMON_TOPIC "\tkeys that all of them have\n");
+}
+
+static void offer_common(void)
+{
+	const struct vmtap_key_info *k;
+
+	for (unsigned i = 0; (k = vmtap_common_info(i)); i++)
+		printf("%s=\t%s\n", k->name, k->help);
 }
 
 static const struct vmtap_type_info *find_type(const char *name, size_t len)
@@ -184,5 +208,9 @@ int cmd_complete(int argc, char **argv)
 		offer_types("");
 	else if (argc >= 1 && strcmp(argv[0], "ctl") == 0)
 		offer_ctl(argc - 1, argv + 1);
+	else if (argc >= 1 && strcmp(argv[0], "topic") == 0)
+		offer_topics();
+	else if (argc >= 1 && strcmp(argv[0], "common") == 0)
+		offer_common();
 	return EXIT_OK;
 }

@@ -20,12 +20,12 @@ static const char *const intro =
 	"       vmtap [--json] list                   the host's TAPs, who made them, who has them open\n"
 	"       vmtap [--yes] reap                    remove TAPs that vmtap left behind\n"
 	"       vmtap [--json] doctor [BRIDGE | PORT] say why it does not work, and what mends it\n"
-	"       vmtap help [TYPE]                     explain a port type and its keys\n"
+	"       vmtap help [TYPE | port]              explain a port type and its keys, or what all have\n"
 	"\n"
 	"A PORT is TYPE,KEY=VALUE,... (\",,\" is a literal comma; on/off, yes/no and true/false are\n"
 	"booleans; k, M and G are powers of 1024), or the same as a JSON object:\n"
 	"'{\"type\":\"tap\",\"ifname\":\"vm0\"}'. Every type knows id=NAME, which names the port in\n"
-	"messages.\n"
+	"messages, and keys that limit and filter: vmtap help port.\n"
 	"\n"
 	"Options:\n"
 	"  -v, --verbose           say what happens; twice: also why\n"
@@ -135,6 +135,37 @@ static void print_type(FILE *out, const struct vmtap_type_info *type)
 		print_key(out, &type->keys[i]);
 }
 
+const char *const common_help =
+	"Keys that ports of every type have. rx is what enters by the port from outside, tx what leaves by it, as "
+	"in the statistics.\n"
+	"\n"
+	"Limits hold the sender back; they drop nothing. A frame counts as it is on a wire without FCS, "
+	"preamble and gap; one that is still to be segmented (GSO) as its segments, each with its headers. rate= and "
+	"pps= hold for each way by itself.\n"
+	"\n"
+	"    vmtap connect tap,ifname=vm0,br=br0 vhost-user,path=/run/vm0.sock,rate=100M\n"
+	"    vmtap connect tap,ifname=vm0,tx-rate=2.5G,tx-burst=1M,rx-pps=50k null\n"
+	"\n"
+	"Filters drop what enters with another sender's address (drop cause \"filtered\"); vmtap(1) says what is "
+	"looked at.\n"
+	"\n"
+	"    vmtap connect tap,ifname=vm0,br=br0 \\\n"
+	"        vhost-user,path=/run/vm0.sock,mac-filter=52:54:00:12:34:56,ip-filter=10.0.0.2+fd00::2\n"
+	"\n"
+	"Neither goes together with vhost=on, of the port or its peer: the kernel carries the frames.\n";
+
+/* What has the name of a type in help, and is none. */
+static void print_common(FILE *out)
+{
+	const struct vmtap_key_info *key;
+
+	fprintf(out, "%s - what ports of every type have\n\n", COMMON_TOPIC);
+	print_help(out, common_help);
+	fprintf(out, "  Keys:\n");
+	for (unsigned i = 0; (key = vmtap_common_info(i)); i++)
+		print_key(out, key);
+}
+
 void usage(FILE *out)
 {
 	const struct vmtap_type_info *type;
@@ -145,6 +176,8 @@ void usage(FILE *out)
 		fputc('\n', out);
 		print_type(out, type);
 	}
+	fputc('\n', out);
+	print_common(out);
 }
 
 int cmd_help(int argc, char **argv)
@@ -153,6 +186,10 @@ int cmd_help(int argc, char **argv)
 
 	if (argc < 1) {
 		usage(stdout);
+		return EXIT_OK;
+	}
+	if (strcmp(argv[0], COMMON_TOPIC) == 0) {
+		print_common(stdout);
 		return EXIT_OK;
 	}
 	for (unsigned i = 0; (type = vmtap_type_info(i)); i++) {
@@ -164,6 +201,7 @@ int cmd_help(int argc, char **argv)
 	fprintf(stderr, "vmtap: there is no port type \"%.40s\"; the types are", argv[0]);
 	for (unsigned i = 0; (type = vmtap_type_info(i)); i++)
 		fprintf(stderr, "%s %s", i ? "," : "", type->name);
+	fprintf(stderr, "; what all have is explained under \"%s\"", COMMON_TOPIC);
 	fputc('\n', stderr);
 	return EXIT_USAGE;
 }

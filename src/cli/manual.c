@@ -79,6 +79,7 @@ static void put_help(const char *help)
 static void manual_types(void)
 {
 	const struct vmtap_type_info *type;
+	const struct vmtap_key_info *key;
 
 	for (unsigned i = 0; (type = vmtap_type_info(i)); i++) {
 		printf("## ");
@@ -90,6 +91,10 @@ static void manual_types(void)
 		for (unsigned k = 0; k < type->key_cnt; k++)
 			put_key(&type->keys[k]);
 	}
+	printf("## " COMMON_TOPIC ": what ports of every type have\n\n");
+	put_help(common_help);
+	for (unsigned i = 0; (key = vmtap_common_info(i)); i++)
+		put_key(key);
 }
 
 static void put_args(const struct command_arg *args)

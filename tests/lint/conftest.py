@@ -33,12 +33,29 @@ def vmtap(build):
 
 
 @pytest.fixture(scope="session")
-def types(vmtap):
-    """Every port type and its keys, as the program knows them: {type: {key: explanation}}."""
-    def words(*args):
+def words(vmtap):
+    """What the program offers to complete a word with, and what it says of it."""
+    def ask(*args):
         return dict(line.split("\t", 1) for line in vmtap("__complete", *args).splitlines())
-    return {name: {word.split(",")[1].rstrip("="): text for word, text in words("port", name + ",").items()}
-            for name in words("type")}
+    return ask
+
+
+@pytest.fixture(scope="session")
+def common(words):
+    """Keys that all port types have, but for `id`: {key: explanation}."""
+    found = {word.rstrip("="): text for word, text in words("common").items()}
+    assert found.pop("id")
+    return found
+
+
+@pytest.fixture(scope="session")
+def types(words, common):
+    """Every port type and its own keys, as the program knows them: {type: {key: explanation}}."""
+    def keys(name):
+        found = {word.split(",")[1].rstrip("="): text for word, text in words("port", name + ",").items()}
+        assert common.items() <= found.items()
+        return {key: text for key, text in found.items() if key not in common}
+    return {name: keys(name) for name in words("type")}
 
 
 @pytest.fixture(scope="session")

@@ -83,9 +83,9 @@ def test_bash_offers_types_without_a_blank(bash, types):
     assert bash("vmtap check tap null resp") == (["responder,"], {"nospace"})
 
 
-def test_bash_offers_every_key_of_every_type(bash, types):
+def test_bash_offers_every_key_of_every_type(bash, types, common):
     for name, keys in types.items():
-        assert bash("vmtap connect %s," % name) == (["%s,%s=" % (name, key) for key in keys], {"nospace"})
+        assert bash("vmtap connect %s," % name) == (["%s,%s=" % (name, key) for key in [*keys, *common]], {"nospace"})
 
 
 def test_bash_replies_begin_where_bash_breaks_the_word(bash):
@@ -137,7 +137,7 @@ def test_bash_offers_a_port_and_then_a_program_for_exec(bash):
 
 
 def test_bash_offers_types_for_help(bash, types):
-    assert bash("vmtap help ") == (list(types), set())
+    assert bash("vmtap help ") == ([*types, "port"], set())
     assert bash("vmtap help tap ") == ([], set())
 
 
@@ -223,9 +223,9 @@ def test_zsh_offers_commands_and_options(zsh, commands):
     ]
 
 
-def test_zsh_offers_every_type_and_key_without_a_blank(zsh, types):
+def test_zsh_offers_every_type_and_key_without_a_blank(zsh, types, common):
     lines = ["vmtap connect "] + ["vmtap connect %s," % name for name in types]
-    expected = [[name + "," for name in types]] + [[key + "=" for key in keys] for keys in types.values()]
+    expected = [[name + "," for name in types]] + [[key + "=" for key in [*keys, *common]] for keys in types.values()]
     for (offered, becomes), line, words in zip(zsh(*lines), lines, expected):
         assert sorted(offered) == sorted(words)
         assert becomes.startswith(line)
@@ -260,7 +260,7 @@ def test_zsh_offers_a_port_and_then_a_program_for_exec(zsh):
 
 
 def test_zsh_offers_types_for_help(zsh, types):
-    assert sorted(zsh("vmtap help ")[0][0]) == sorted(types)
+    assert sorted(zsh("vmtap help ")[0][0]) == sorted([*types, "port"])
 
 
 # ---------------------------------------------------------------- both know everything

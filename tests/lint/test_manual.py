@@ -65,6 +65,13 @@ def test_every_key_of_every_type_is_in_vmtap_1(vmtap, types, page):
             assert squeeze(meaning) in section.group(1), "%s: %s is explained otherwise" % (name, key)
 
 
+def test_every_key_that_all_types_have_is_in_vmtap_1(common, page):
+    section = re.search(r"\.SS port: (.*?)\.S[SH] ", page("vmtap.1")).group(1)
+    for key, meaning in common.items():
+        assert re.search(r" %s \(" % key, section), key
+        assert squeeze(meaning) in section, key
+
+
 def test_every_command_and_option_is_in_vmtap_1(vmtap, page):
     text = page("vmtap.1")
     usage = vmtap("--help").split("Port types:")[0]
