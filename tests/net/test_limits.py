@@ -8,6 +8,7 @@ import socket
 import pytest
 
 import vmtap
+from ctl import Refused, Serve
 from peers import StreamPeer
 from vmtap import Vmtap
 
@@ -120,3 +121,57 @@ def test_help_explains_them(ns):
     text = vmtap.run(ns, "help", "port").stdout
     for key in "rate", "burst", "pps", "rx-rate", "tx-burst", "mac-filter", "ip-filter":
         assert "\n    %s " % key in text
+
+
+# --------------------------------------------------------------------------- while it runs
+
+
+@pytest.fixture
+def ctl(ns, folder):
+    with Serve(ns, folder) as server, server.client() as client:
+        yield client
+
+
+NONE = {"rate": 0, "burst": 0, "pps": 0}
+
+
+def test_limits_are_set_while_frames_wait_for_the_old_ones(ns, ctl):
+    ctl.run("port_add", type="tap", id="vm0", ifname="vm0", script="no", downscript="no", up=True)
+    ctl.run("port_add", type="null", id="gen", count=200, size=60, pps=1)  # which would take minutes
+    with listen(ns) as sock:
+        ctl.run("connect", id="gen", peer="vm0")
+        sock.recv(2048)
+        assert ctl.run("query-throttle", id="gen") == [{"id": "gen", "rx": {**NONE, "pps": 1}, "tx": {**NONE, "pps": 1}}]
+        ctl.run("throttle_set", id="gen", direction="rx", rate=1000000, burst=100, pps=0)
+        for _ in range(199):
+            sock.recv(2048)
+    row, = ctl.run("query-throttle", id="gen")
+    assert row["rx"] == {"rate": 1000000, "burst": 100, "pps": 0} and row["tx"]["pps"] == 1
+    ctl.run("throttle_set", id="gen", rate=0, pps=0, burst=0)
+    assert ctl.run("query-throttle", id="gen") == [{"id": "gen", "rx": NONE, "tx": NONE}]
+
+
+def test_filters_are_set_while_frames_move(ns, ctl):
+    ctl.run("port_add", type="tap", id="vm0", ifname="vm0", script="no", downscript="no", up=True)
+    ctl.run("port_add", type="responder", id="guest", ip="10.0.0.2", **{"ip-filter": ["10.0.0.2", "10.1.0.0/16"]})
+    ctl.run("connect", id="guest", peer="vm0")
+    ns.run("ip addr add 10.0.0.1/24 dev vm0; ping -c 1 -W 5 10.0.0.2")
+    assert ctl.run("query-filter", id="guest") == [{"id": "guest", "mac": "", "ip": "10.0.0.2+10.1.0.0/16"}]
+    ctl.run("filter_set", id="guest", ip="10.0.0.3")
+    ns.run("ip neigh flush dev vm0")
+    assert ns.run("ping -c 1 -W 1 10.0.0.2", check=False).returncode != 0
+    assert ctl.run("query-stats", id="guest")[0]["rx"]["drops"]["filtered"] > 0
+    with pytest.raises(Refused, match="no MAC address"):
+        ctl.run("filter_set", id="guest", mac="x")
+    assert ctl.run("query-filter", id="guest") == [{"id": "guest", "mac": "", "ip": "10.0.0.3"}]
+    ctl.run("filter_set", id="guest", ip="")
+    ns.run("ping -c 1 -W 5 10.0.0.2")
+
+
+def test_wrong_limits_are_refused(ctl):
+    ctl.run("port_add", type="null", id="a")
+    for args, says in ({"burst": 7}, "no rate"), ({"pps": -1}, "pps"), ({"direction": "up"}, "direction"):
+        with pytest.raises(Refused, match=says):
+            ctl.run("throttle_set", id="a", **args)
+    with pytest.raises(Refused, match="nonesuch"):
+        ctl.run("throttle_set", id="nonesuch", pps=1)
