@@ -27,7 +27,7 @@ const struct conf_key conf_common_keys[] = {
 	},
 	RATE("rate", "no limit",
 	     "Bits that may enter, and as many that may leave, a second; 0 is no limit"),
-	BURST("burst", "what 20 ms of the rate bring",
+	BURST("burst", "what 50 ms of the rate bring",
 	      "Bytes that may pass at once when nothing did for a while"),
 	PPS("pps", "no limit",
 	    "Frames that may enter, and as many that may leave, a second; 0 is no limit"),

@@ -120,7 +120,7 @@ static const struct command_arg throttle_args[] = {
 	{ "rate", ARG_INT, .min = 0, .max = RATE_MAX, .help = "bits a second; 0: no limit" },
 	{ "burst", ARG_INT, .min = 0, .max = BURST_MAX,
 	  .help = "bytes that may pass at once when nothing did for a while; 0, and without it "
-		  "when there is a rate: what 20 ms of the rate bring" },
+		  "when there is a rate: what 50 ms of the rate bring" },
 	{ "pps", ARG_INT, .min = 0, .max = RATE_MAX, .help = "frames a second; 0: no limit" },
 	{ 0 },
 };

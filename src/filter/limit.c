@@ -12,7 +12,7 @@
 #include "filter/wire.h"
 
 /** Without burst=, what so much time brings: long enough for a thread that wakes up late to lose nothing. */
-#define BURST_NS (20 * NSEC_PER_MSEC)
+#define BURST_NS (50 * NSEC_PER_MSEC)
 /** A lane that waits does so until there is credit for so much time; one that got nothing since it last
  *  woke up waits less, so that it comes first. */
 #define TURN_NS NSEC_PER_MSEC
