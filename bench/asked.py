@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The figures that are asked for. A figure is a ratio within one run, or stands for itself."""
-from benches import FRAME_SIZES, GSO_SIZE
+from benches import FRAME_SIZES, GSO_SIZE, THROTTLES
 from report import Requirement
 
 
@@ -68,6 +68,12 @@ def _growth(links):
             yield Requirement("growth", "", f"one:{n}", "growth", "<=", 1.1)
 
 
+def _throttle():
+    for test in THROTTLES:
+        yield Requirement("throttle", "", test, "of_limit", ">=", 0.98)
+        yield Requirement("throttle", "", test, "of_limit", "<=", 1.02)
+
+
 def requirements(loss_frames, links=()):
     """What is asked for; loss_frames: how many have to be sent each way."""
     yield from _relay()
@@ -78,3 +84,4 @@ def requirements(loss_frames, links=()):
     yield from _bulk()
     yield from _guest()
     yield from _growth(links)
+    yield from _throttle()

@@ -3,8 +3,9 @@
 from report import Sample
 
 SOCKET_MODES = ("stream", "dgram")
-NAMES = ("limit", "relay", "share", "loss", "vhost", "bulk", "guest", "growth")
+NAMES = ("limit", "relay", "share", "loss", "vhost", "bulk", "guest", "growth", "throttle")
 FRAME_SIZES = (64, 1500)
+THROTTLES = ("rate-1M", "rate-10M", "rate-100M", "rate-1G", "rate-10G")
 GSO_SIZE = 65226  # what 45 segments of 1448 bytes make with their headers
 SWEEP = (64, 256, 1500, 4096, 16384, GSO_SIZE, 65535)
 TRICKLE_PPS = 10000
@@ -24,6 +25,7 @@ TESTS = {
     "bulk": [f"{way}:{size}" for way in ("guest-tap", "tap-guest") for size in SWEEP],
     "guest": ["idle", "tcp-up", "tcp-down", "udp-up", "udp-down", "ping"],
     "growth": ["idle:1", "one:64", "spread:64"],
+    "throttle": list(THROTTLES),
 }
 
 # CPU time comes first: it holds still where rates do not.
@@ -51,6 +53,7 @@ KEPT = {
     "close": ("close_us",),
     "one": ("us_per_frame", "growth"),
     "spread": ("us_per_frame", "pps"),
+    **{test: ("of_limit", "mbps", "cpu") for test in THROTTLES},
 }
 
 # No figure is asked of these, but they are mentioned when they are not 0.

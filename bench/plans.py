@@ -10,6 +10,7 @@ from linuxguest import GuestPlan
 from plan import EXTRA_SECS, Plan, common_args
 from running import ProgramError, Tap, lines_of, tap_counter
 from testpmd import Testpmd
+from throttle import ThrottlePlan
 
 LIMIT_WARM_SECS = 0.1
 SETTLE_SECS = 0.3
@@ -192,9 +193,14 @@ def growth_plans(o, bench, kinds, rep):
             yield GrowthPlan(o, mode, queues, rep, tests_of(o, bench))
 
 
+def throttle_plans(o, bench, kinds, rep):
+    if any(not k.reference for k in kinds):
+        yield ThrottlePlan(o, rep, tests_of(o, bench))
+
+
 MAKERS = {"limit": limit_plans, "relay": socket_plans, "share": socket_plans,
           "loss": socket_plans, "vhost": vhost_plans, "bulk": vhost_plans, "guest": guest_plans,
-          "growth": growth_plans}
+          "growth": growth_plans, "throttle": throttle_plans}
 
 
 def plans(o, kinds):

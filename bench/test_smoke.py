@@ -118,6 +118,12 @@ def test_growth(run):
     assert {"add:3", "used:3", "idle:3", "one:3", "spread:3"} <= out.tests()
 
 
+def test_throttle(run):
+    out = run("throttle")
+    out.check("throttle")
+    assert out.tests() == set(benches.THROTTLES)
+
+
 def test_guest(run):
     vmtap = os.path.join(BUILD, "vmtap")
     out = run("guest", "--peers", f"vu={vmtap} connect tap,ifname={{tap}},script=no,downscript=no "
