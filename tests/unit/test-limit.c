@@ -273,6 +273,8 @@ static void a_port_that_closes_waits_no_longer(void **state)
 	fake_offer(r->b, 0, 64);
 	port_close(&r->a->port);
 	assert_int_equal(r->b->resumed, 1);
+	limit_free(r->limit);
+	r->limit = NULL;
 	pass(r, 10 * NSEC_PER_SEC / USEC);
 }
 
@@ -401,24 +403,37 @@ static void no_lane_starves(void **state)
 	end(&r);
 }
 
-static void a_lane_that_moves_takes_its_timer_along(void **state)
+static unsigned left_loops;
+
+static void count_leaving(struct port_hook *h)
 {
+	left_loops++;
+}
+
+static void lanes_that_move_are_in_no_old_loop(void **state)
+{
+	static const struct port_hook_ops ops = { .leave_loops = count_leaving };
+	struct port_hook counting = { .ops = &ops };
 	const struct vmtap_limit value = { .pps = 1 };
 	struct vmtap_error err = { 0 };
 	struct lanes_rig r;
 
-	begin(&r, 2);
+	begin(&r, 3); /* four lanes: the next link begins with another */
 	assert_int_equal(limit_set(r.limit, PORT_RX, &value, NULL), 0);
+	assert_int_equal(port_hook_add(&r.a->port, &counting, "count", NULL), 0);
 	port_enter(&r.a->port);
 	for (unsigned i = 0; i < LANES; i++)
 		assert_int_equal(offer(&r.a->port.lanes[i]), i == 0);
 	port_leave(&r.a->port);
+	left_loops = 0;
 	link_free(r.link); /* what was held is discarded */
 	r.link = link_new(&r.a->port, &r.b->port, &err);
 	assert_non_null(r.link);
+	assert_int_equal(left_loops, 1);
 	port_enter(&r.a->port);
 	assert_int_equal(offer(&r.a->port.lanes[0]), 0);
 	port_leave(&r.a->port);
+	port_hook_del(&r.a->port, &counting);
 	end(&r);
 }
 
@@ -488,7 +503,7 @@ int main(void)
 		CASE(frames_that_the_kernel_carries_have_none),
 		CASE(a_port_that_closes_waits_no_longer),
 		cmocka_unit_test(no_lane_starves),
-		cmocka_unit_test(a_lane_that_moves_takes_its_timer_along),
+		cmocka_unit_test(lanes_that_move_are_in_no_old_loop),
 		cmocka_unit_test(lanes_in_threads_share_the_limit),
 	};
 
