@@ -75,23 +75,6 @@ static int emit(struct offload_out *out, const struct vmtap_frame *frame)
 	return 0;
 }
 
-static unsigned lacking(const struct port *to, const struct vmtap_frame *frame)
-{
-	if (!(frame->hdr.flags & VMTAP_HDR_NEEDS_CSUM) && frame->hdr.gso_type == VMTAP_GSO_NONE)
-		return 0;
-	return offload_needed(&frame->hdr) & ~to->accepts;
-}
-
-/* Frames that @to takes as they are: how many from the start of the burst? */
-static unsigned ready_run(const struct port *to, const struct vmtap_frame *frames, unsigned cnt)
-{
-	unsigned n = 0;
-
-	while (n < cnt && !lacking(to, &frames[n]))
-		n++;
-	return n;
-}
-
 static unsigned hand_over(struct way *w, const struct vmtap_frame *frames, unsigned cnt)
 {
 	const struct port *to = w->to->port;
@@ -100,7 +83,7 @@ static unsigned hand_over(struct way *w, const struct vmtap_frame *frames, unsig
 
 	w->cut = 0;
 	while (done < cnt && !link->closed && !w->rest.cnt && w->cut < CUT_MAX) {
-		unsigned run = ready_run(to, frames + done, cnt - done);
+		unsigned run = offload_ready_run(frames + done, cnt - done, to->accepts);
 
 		if (run) {
 			unsigned taken = lane_send(w->to, frames + done, run);

@@ -12,6 +12,25 @@
  *  header; 0 for a complete frame; ~0u for a gso_type that nobody knows. */
 unsigned offload_needed(const struct vmtap_net_hdr *hdr);
 
+/** offload_lacking() - What of that @accepts does not cover; 0: the receiver takes the frame as it is. */
+static inline unsigned offload_lacking(const struct vmtap_net_hdr *hdr, unsigned accepts)
+{
+	if (!(hdr->flags & VMTAP_HDR_NEEDS_CSUM) && hdr->gso_type == VMTAP_GSO_NONE)
+		return 0;
+	return offload_needed(hdr) & ~accepts;
+}
+
+/** offload_ready_run() - How many of the first frames a receiver takes as they are. */
+static inline unsigned offload_ready_run(const struct vmtap_frame *frames, unsigned cnt,
+					 unsigned accepts)
+{
+	unsigned n = 0;
+
+	while (n < cnt && !offload_lacking(&frames[n].hdr, accepts))
+		n++;
+	return n;
+}
+
 /**
  * struct offload_out - Takes one finished frame
  * Return of @emit: 0, or a negative errno, which ends the work and is passed on.
