@@ -63,6 +63,7 @@ extern "C" {
 struct vmtap;
 struct vmtap_port;
 struct vmtap_link;
+struct vmtap_switch;
 struct vmtap_watch;
 
 /* ------------------------------------------------------------------ errors */
@@ -690,6 +691,80 @@ struct vmtap_link *vmtap_link_new(struct vmtap *v, struct vmtap_port *a, struct 
 				  struct vmtap_error *err);
 void vmtap_link_free(struct vmtap_link *link);
 
+/* ---------------------------------------------------------------- switches */
+
+/*
+ * A switch joins any number of ports: frames go to the port behind which their destination was learned.
+ * What a port may do there its own description says: isolated=, vlan=, trunk=.
+ */
+
+/**
+ * vmtap_switch_new() - Make a switch from its description
+ * @spec: "switch", "switch,id=lan,max-macs=1024", or the same as a JSON object;
+ *        vmtap_switch_info() has its keys. Without `id` a name is made up
+ *
+ * Return: a handle, until vmtap_switch_free() or vmtap_free(). NULL: see @err.
+ */
+struct vmtap_switch *vmtap_switch_new(struct vmtap *v, const char *spec, struct vmtap_error *err);
+
+/** vmtap_switch_free() - Part its ports, which stay open, and free it. Also from a callback. NULL is fine. */
+void vmtap_switch_free(struct vmtap_switch *sw);
+
+const char *vmtap_switch_name(const struct vmtap_switch *sw);
+
+/** vmtap_switch_add() - Join a port; frames move from now on. It leaves with vmtap_switch_remove(), or
+ *  when it is closed. Return: 0; -EBUSY: it is joined already; -ENOSPC: too many ports; see @err. */
+int vmtap_switch_add(struct vmtap_switch *sw, struct vmtap_port *port, struct vmtap_error *err);
+/** vmtap_switch_remove() - Part it. What waited for it is dropped and counted as purged.
+ *  Return: 0; -ENOENT: it is not in @sw. */
+int vmtap_switch_remove(struct vmtap_switch *sw, struct vmtap_port *port);
+
+/**
+ * struct vmtap_switch_stats - What a switch has done since it was made
+ * @forwarded: frames to the one port behind which their destination is
+ * @flooded:   frames to all ports since their destination was not known
+ * @groups:    broadcasts and multicasts, to all ports as well
+ * @kept:      frames whose destination is behind the port that they came from, or one that they may not
+ *             reach
+ * @learned:   addresses; again when they were forgotten
+ * @moves:     addresses that were seen at another port
+ * @refused:   frames from addresses that were not learned since the table was full
+ * @aged:      addresses that were silent for too long
+ * @macs, @macs_max, @ports: addresses known now, at most, and ports
+ *
+ * What was dropped is in the counters of its port (struct vmtap_counters): "queue-full" at the port that was
+ * too slow, "filtered" for VLANs.
+ */
+struct vmtap_switch_stats {
+	uint64_t forwarded, flooded, groups, kept;
+	uint64_t learned, moves, refused, aged;
+	unsigned macs, macs_max, ports;
+};
+
+/** vmtap_switch_stats() - Copy the counters; @size is sizeof(*stats). */
+void vmtap_switch_stats(const struct vmtap_switch *sw, struct vmtap_switch_stats *stats,
+			size_t size);
+
+/** vmtap_switch_each_port() - In the order in which they came. @row may not change the switch. */
+void vmtap_switch_each_port(const struct vmtap_switch *sw,
+			    void (*row)(void *opaque, struct vmtap_port *port), void *opaque);
+
+/** struct vmtap_switch_mac - An address that was learned; @vlan 0: at a port without VLANs;
+ *  @age_ms: since a frame came from it */
+struct vmtap_switch_mac {
+	uint8_t mac[6];
+	unsigned vlan;
+	struct vmtap_port *port;
+	unsigned age_ms;
+};
+
+/** vmtap_switch_each_mac() - In no order. @row may not change the switch. */
+void vmtap_switch_each_mac(const struct vmtap_switch *sw,
+			   void (*row)(void *opaque, const struct vmtap_switch_mac *mac),
+			   void *opaque);
+/** vmtap_switch_flush() - Forget all addresses. */
+void vmtap_switch_flush(struct vmtap_switch *sw);
+
 /* ---------------------------------------------------------- the host around */
 
 /** Whether the process that a TAP is tagged with still exists. */
@@ -799,6 +874,8 @@ struct vmtap_type_info {
 
 /** vmtap_type_info() - The @index-th port type, from 0; NULL beyond the last. Static. */
 const struct vmtap_type_info *vmtap_type_info(unsigned index);
+/** vmtap_switch_info() - The same for vmtap_switch_new(). Static. */
+const struct vmtap_type_info *vmtap_switch_info(void);
 
 /** vmtap_common_info() - The @index-th key that all port types have, from 0; NULL beyond the last. The first is
  *  `id`, which vmtap_type_info() has as well. Static. Since version 0.2. */

@@ -17,8 +17,10 @@
 #include "net/link.h"
 #include "net/port-type.h"
 #include "net/port.h"
+#include "net/switch.h"
 #include "vmtap/vmtap.h"
 
+struct conf;
 struct limit;
 struct spoof;
 
@@ -35,6 +37,7 @@ struct vmtap {
 	struct vmtap_config config;
 	struct vmtap_port *ports; /* newest first */
 	struct vmtap_link *links;
+	struct vmtap_switch *switches;
 	struct named_fd *fds;
 	struct vmtap_watch *watches;
 	struct loop_task reap;
@@ -47,6 +50,7 @@ struct vmtap {
  * @refs:    the application's references; @port lives on until they are gone
  * @closing: closed from a callback; the reaper does the rest
  * @limit, @spoof: NULL until the first is set
+ * @place:   in a switch
  */
 struct vmtap_port {
 	struct vmtap *v;
@@ -54,6 +58,7 @@ struct vmtap_port {
 	struct port *port;
 	unsigned refs;
 	bool closing;
+	struct switch_place place;
 	const struct vmtap_app_ops *app_ops; /* @app; NULL: not an application port */
 	struct vmtap_app_ops app; /* a copy; what an older caller does not know is zero */
 	void *app_opaque;
@@ -65,6 +70,12 @@ struct vmtap_link {
 	struct vmtap *v;
 	struct vmtap_link *next;
 	struct link *link;
+};
+
+struct vmtap_switch {
+	struct vmtap *v;
+	struct vmtap_switch *next;
+	struct net_switch *sw;
 };
 
 static inline void call_begin(struct vmtap *v)
@@ -81,6 +92,13 @@ static inline void call_end(struct vmtap *v)
 void reap(struct vmtap *v);
 /** reap_soon() - Now, or from the loop when a callback is on the stack. */
 void reap_soon(struct vmtap *v);
+
+/** port_find(), switch_find() - The one of that name; NULL: none. */
+struct vmtap_port *port_find(const struct vmtap *v, const char *name);
+struct vmtap_switch *switch_find(const struct vmtap *v, const char *name);
+
+/** switch_place_read() - What isolated=, vlan= and trunk= say. Return: 0, or -EINVAL and @err. */
+int switch_place_read(const struct conf *c, struct switch_place *place, struct vmtap_error *err);
 
 /** port_type_find() - NULL and @err when there is no such type. */
 const struct port_type *port_type_find(const char *name, struct vmtap_error *err);

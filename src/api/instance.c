@@ -167,11 +167,27 @@ static void reap_links(struct vmtap *v)
 	}
 }
 
+static void reap_switches(struct vmtap *v)
+{
+	for (struct vmtap_switch **at = &v->switches; *at;) {
+		struct vmtap_switch *h = *at;
+
+		if (!switch_is_closed(h->sw)) {
+			at = &h->next;
+			continue;
+		}
+		*at = h->next;
+		switch_free(h->sw);
+		free(h);
+	}
+}
+
 void reap(struct vmtap *v)
 {
 	loop_task_del(v->loop, &v->reap);
 	reap_ports(v);
 	reap_links(v);
+	reap_switches(v);
 }
 
 void reap_soon(struct vmtap *v)
@@ -298,6 +314,8 @@ void vmtap_free(struct vmtap *v)
 	}
 	for (struct vmtap_port *h = v->ports; h; h = h->next)
 		h->refs = 0;
+	for (struct vmtap_switch *h = v->switches; h; h = h->next)
+		switch_close(h->sw);
 	reap(v);
 	closer_run(&closer);
 	while (v->fds) {

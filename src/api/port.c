@@ -39,7 +39,7 @@ static struct conf *parse(const char *spec, const struct port_type **type, struc
 	return *type ? conf_parse((*type)->schema, spec, err) : NULL;
 }
 
-static struct vmtap_port *find(const struct vmtap *v, const char *name)
+struct vmtap_port *port_find(const struct vmtap *v, const char *name)
 {
 	for (struct vmtap_port *h = v->ports; h; h = h->next)
 		if (!h->closing && !h->port->closed && strcmp(h->port->name, name) == 0)
@@ -54,15 +54,15 @@ static int choose_name(struct vmtap *v, const struct port_type *type, const stru
 	const char *id = conf_str(conf, "id", NULL);
 
 	if (id) {
-		if (find(v, id))
+		if (port_find(v, id) || switch_find(v, id))
 			return error_set(err, EEXIST, conf_object(conf), "open the port",
-					 "id=%s is the name of another port", id);
+					 "id=%s is the name of another", id);
 		snprintf(name, size, "%s", id);
 		return 0;
 	}
 	do
 		snprintf(name, size, "%s#%u", type->schema->type, v->serial++);
-	while (find(v, name));
+	while (port_find(v, name) || switch_find(v, name));
 	return 0;
 }
 
@@ -71,16 +71,19 @@ struct vmtap_port *vmtap_port_open(struct vmtap *v, const char *spec, struct vmt
 	const struct port_type *type;
 	struct conf *conf = parse(spec, &type, err);
 	struct vmtap_port *h = NULL;
+	struct switch_place place;
 	struct port *port = NULL;
 	char name[256];
 
 	if (!conf)
 		return NULL;
-	if (filter_check(conf, err) == 0 &&
+	if (filter_check(conf, err) == 0 && switch_place_read(conf, &place, err) == 0 &&
 	    choose_name(v, type, conf, name, sizeof(name), err) == 0)
 		port = type->open(&v->env, name, conf, err);
 	if (port)
 		h = handle_new(v, port, err);
+	if (h)
+		h->place = place;
 	if (h && filter_open(h, conf, err) < 0) {
 		vmtap_port_close(h);
 		h = NULL;
@@ -94,6 +97,7 @@ int vmtap_port_check(struct vmtap *v, const char *spec, struct vmtap_error *err)
 	const struct port_type *type;
 	struct conf *conf;
 	struct vmtap_error local = { 0 };
+	struct switch_place place;
 	int ret;
 
 	if (!err)
@@ -102,6 +106,8 @@ int vmtap_port_check(struct vmtap *v, const char *spec, struct vmtap_error *err)
 	if (!conf)
 		return -err->code;
 	ret = filter_check(conf, err);
+	if (ret == 0)
+		ret = switch_place_read(conf, &place, err);
 	if (ret == 0)
 		ret = type->check(&v->env, conf, err);
 	conf_free(conf);

@@ -52,6 +52,26 @@ const struct conf_key conf_common_keys[] = {
 		.help = "What enters by the port has one of these IPv4 or IPv6 source addresses, or "
 			"is dropped, as is ARP and neighbour discovery for others",
 	},
+	{
+		.name = "isolated",
+		.kind = CONF_BOOL,
+		.def = "off",
+		.help = "In a switch: talk only to ports that are not isolated",
+	},
+	{
+		.name = "vlan",
+		.kind = CONF_INT,
+		.min = 1,
+		.max = 4094,
+		.def = "none",
+		.help = "In a switch: the VLAN of frames that have no tag here",
+	},
+	{
+		.name = "trunk",
+		.kind = CONF_SET,
+		.def = "none",
+		.help = "In a switch: VLANs whose frames have an 802.1Q tag here, as in 10+20-29",
+	},
 };
 
 const unsigned conf_common_cnt = sizeof(conf_common_keys) / sizeof(conf_common_keys[0]);

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where frames go in a switch.
+ *
+ * An offer is done in two steps: each frame is looked at and put down for its receivers, and then each
+ * receiver gets all of its frames in one burst. The frames stay where they are meanwhile.
+ *
+ * What the peer may do wrong
+ *   Frames may change while they are read: addresses and tag are copied once. Frames with tags from
+ *   ports whose VLAN is not theirs to choose are dropped, and so are those from which a tag is to be taken
+ *   behind which there is another: the next switch would take that one for its own.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/container.h"
+#include "base/iov.h"
+#include "net/packet.h"
+#include "net/switch-int.h"
+
+#define HEAD_LEN (ETH_HDR_LEN + VLAN_TAG_LEN)
+
+/**
+ * struct look - A frame that is being looked at
+ * @vlan:   0: its port knows of none
+ * @tci:    of its tag, when @tagged
+ * @plain, @marked: it without a tag, and with that of @vlan; NULL: not made yet
+ */
+struct look {
+	struct switch_member *from;
+	struct switch_offer *o;
+	const struct vmtap_frame *frame;
+	const struct vmtap_frame *plain, *marked;
+	uint8_t head[HEAD_LEN];
+	uint16_t vlan, tci;
+	bool tagged;
+	struct vmtap_frame edited[2];
+};
+
+static bool has_vlans(const struct switch_place *p)
+{
+	return p->vlan || p->trunk;
+}
+
+static bool in_trunk(const struct switch_place *p, unsigned vlan)
+{
+	return p->trunk && p->trunk_ids[vlan / 8] & 1u << vlan % 8;
+}
+
+/* -------------------------------------------------------------------- looking */
+
+/* Which VLAN does it enter? Return: false: none that its port may use. */
+static bool find_vlan(struct look *k)
+{
+	const struct switch_place *p = &k->from->place;
+	uint16_t type = get_be16(k->head + 12);
+	unsigned id;
+
+	if (!has_vlans(p))
+		return true;
+	k->tagged = type == ETH_TYPE_VLAN && k->frame->len >= HEAD_LEN;
+	k->tci = k->tagged ? get_be16(k->head + ETH_HDR_LEN) : 0;
+	id = k->tci & VLAN_ID_MASK;
+	k->vlan = (uint16_t)(id ? id : p->vlan);
+	return id ? id <= VLAN_ID_MAX && in_trunk(p, id) : p->vlan != 0;
+}
+
+static bool has_inner_tag(const struct look *k)
+{
+	uint16_t type = get_be16(k->head + HEAD_LEN - 2);
+
+	return type == ETH_TYPE_VLAN || type == ETH_TYPE_QINQ;
+}
+
+/* Another form of the frame. NULL: there is none, and it was counted. */
+static const struct vmtap_frame *make(struct look *k, struct vmtap_frame *out, bool add)
+{
+	struct switch_offer *o = k->o;
+	struct vlan_edit *e = &o->edits[o->edit_cnt];
+	uint16_t tci = (uint16_t)((k->tci & ~VLAN_ID_MASK) | k->vlan);
+	int ret;
+
+	if (!add && has_inner_tag(k))
+		return NULL;
+	*e = (struct vlan_edit) { .cut = k->tagged, .add = add, .tci = tci };
+	ret = vlan_edit(k->frame, e, out, o->iov + o->iov_cnt);
+	if (ret < 0)
+		return NULL;
+	o->edit_cnt++;
+	o->iov_cnt += out->iov_cnt;
+	return out;
+}
+
+/* As @to is to get it; NULL: it may not have it. */
+static const struct vmtap_frame *form_for(struct look *k, const struct switch_member *to)
+{
+	if (!k->vlan)
+		return k->frame;
+	if (to->place.vlan == k->vlan) {
+		if (!k->plain)
+			k->plain = k->tagged ? make(k, &k->edited[0], false) : k->frame;
+		return k->plain;
+	}
+	if (!k->marked)
+		k->marked = k->tagged && (k->tci & VLAN_ID_MASK)
+				    ? k->frame
+				    : make(k, &k->edited[1], true);
+	return k->marked;
+}
+
+/* --------------------------------------------------------------- putting down */
+
+static bool may_reach(const struct look *k, const struct switch_member *to)
+{
+	const struct switch_member *from = k->from;
+
+	if (to == from || (to->place.isolated && from->place.isolated))
+		return false;
+	if (!k->vlan)
+		return !has_vlans(&to->place);
+	return to->place.vlan == k->vlan || in_trunk(&to->place, k->vlan);
+}
+
+/* What a frame costs at its receiver: itself, or its segments. */
+static unsigned work_of(const struct vmtap_frame *frame, const struct switch_member *to)
+{
+	const struct vmtap_net_hdr *hdr = &frame->hdr;
+
+	if (!offload_lacking(hdr, to->port->accepts) || hdr->gso_type == VMTAP_GSO_NONE)
+		return 1;
+	return hdr->gso_size ? 1 + frame->len / hdr->gso_size : 1;
+}
+
+static void put_down(struct look *k, struct switch_member *to)
+{
+	const struct vmtap_frame *frame = form_for(k, to);
+	struct switch_burst *out = &to->out[k->o - to->sw->offers];
+
+	if (!frame) {
+		lane_drop_tx(to->port->lanes, VMTAP_DROP_FILTERED, NULL, 1);
+		return;
+	}
+	if (!out->cnt)
+		k->o->touched[k->o->touched_cnt++] = to;
+	out->frames[out->cnt++] = *frame;
+	k->o->work += work_of(frame, to);
+}
+
+static void flood(struct look *k)
+{
+	for (struct switch_member *m = k->from->sw->members; m; m = m->next)
+		if (may_reach(k, m))
+			put_down(k, m);
+}
+
+/* Addresses that end at a bridge: pause frames, LACP, LLDP. Those of the spanning tree do not when
+ * there is no bridge that takes part in it. */
+static bool is_for_bridges(const uint8_t *mac)
+{
+	static const uint8_t group[] = { 0x01, 0x80, 0xc2, 0x00, 0x00 };
+
+	return memcmp(mac, group, sizeof(group)) == 0 && mac[5] && mac[5] < 0x10;
+}
+
+static void learn(struct look *k)
+{
+	struct net_switch *sw = k->from->sw;
+	const uint8_t *mac = k->head + 6;
+
+	if (mac[0] & 1)
+		return;
+	switch (mactable_learn(sw->macs, mactable_key(mac, k->vlan), k->from, sw->now_ms)) {
+	case MACTABLE_NEW:
+		sw->s.learned++;
+		switch_learned(sw);
+		break;
+	case MACTABLE_MOVED:
+		sw->s.moves++;
+		break;
+	case MACTABLE_FULL:
+		sw->s.refused++;
+		break;
+	case MACTABLE_KNOWN:
+		break;
+	}
+}
+
+static void direct(struct look *k)
+{
+	struct net_switch *sw = k->from->sw;
+	struct switch_member *to;
+
+	if (sw->config.hub) {
+		sw->s.flooded++;
+		flood(k);
+		return;
+	}
+	learn(k);
+	if (is_for_bridges(k->head)) {
+		lane_drop_rx(k->from->port->lanes, VMTAP_DROP_FILTERED, 1);
+		return;
+	}
+	if (k->head[0] & 1) {
+		sw->s.groups++;
+		flood(k);
+		return;
+	}
+	to = mactable_find(sw->macs, mactable_key(k->head, k->vlan));
+	if (!to) {
+		sw->s.flooded++;
+		flood(k);
+	} else if (may_reach(k, to)) {
+		sw->s.forwarded++;
+		put_down(k, to);
+	} else {
+		sw->s.kept++;
+	}
+}
+
+/* Look at one frame and put it down for whoever gets it. */
+static void take(struct switch_member *from, struct switch_offer *o,
+		 const struct vmtap_frame *frame)
+{
+	struct look k = { .from = from, .o = o, .frame = frame };
+
+	if (iov_read(frame->iov, frame->iov_cnt, 0, k.head, HEAD_LEN) < ETH_HDR_LEN)
+		lane_drop_rx(from->port->lanes, VMTAP_DROP_RUNT, 1);
+	else if (!find_vlan(&k))
+		lane_drop_rx(from->port->lanes, VMTAP_DROP_FILTERED, 1);
+	else
+		direct(&k);
+}
+
+/* ---------------------------------------------------------------- offers */
+
+static bool has_room(const struct switch_offer *o, const struct vmtap_frame *frame)
+{
+	return o->work < SWITCH_WORK_MAX &&
+	       o->iov_cnt + 2 * (frame->iov_cnt + VLAN_IOV_EXTRA) <= SWITCH_IOV_MAX;
+}
+
+static void bring_all(struct switch_member *from, struct switch_offer *o, unsigned depth)
+{
+	for (unsigned i = 0; i < o->touched_cnt; i++) {
+		struct switch_member *m = o->touched[i];
+
+		switch_bring(m, from, m->out[depth].frames, m->out[depth].cnt, o->scratch);
+		m->out[depth].cnt = 0;
+	}
+}
+
+/* Return: how many of the first frames were dealt with; at least one. */
+static unsigned take_some(struct switch_member *from, struct switch_offer *o, unsigned depth,
+			  const struct vmtap_frame *frames, unsigned cnt)
+{
+	unsigned done = 0;
+
+	o->edit_cnt = o->iov_cnt = o->touched_cnt = 0;
+	if (2 * (frames[0].iov_cnt + VLAN_IOV_EXTRA) > SWITCH_IOV_MAX) {
+		lane_drop_rx(from->port->lanes, VMTAP_DROP_TOO_LONG, 1);
+		return 1;
+	}
+	while (done < cnt && (!done || has_room(o, &frames[done])))
+		take(from, o, &frames[done++]);
+	bring_all(from, o, depth);
+	return done;
+}
+
+static void hold(struct switch_member *m)
+{
+	m->held = true;
+	loop_task_add(m->sw->env->loop, &m->sw->retry);
+}
+
+static unsigned frames_offer(struct junction *j, struct port_lane *from,
+			     const struct vmtap_frame *frames, unsigned cnt)
+{
+	struct switch_member *m = container_of(j, struct switch_member, junction);
+	struct net_switch *sw = m->sw;
+	const unsigned depth = sw->depth;
+	unsigned done = 0;
+
+	if (depth == SWITCH_DEPTH || m->offering) {
+		hold(m);
+		return 0;
+	}
+	sw->now_ms = (uint32_t)(clock_ns() / NSEC_PER_MSEC);
+	sw->offers[depth].work = 0;
+	m->offering = true;
+	sw->depth++;
+	switch_enter(sw);
+	while (done < cnt && !m->gone && sw->offers[depth].work < SWITCH_WORK_MAX)
+		done += take_some(m, &sw->offers[depth], depth, frames + done, cnt - done);
+	m->offering = false;
+	sw->depth--;
+	if (m->gone)
+		done = cnt;
+	else if (done < cnt)
+		hold(m);
+	switch_leave(sw);
+	return done;
+}
+
+void switch_retry(struct loop_task *t)
+{
+	struct net_switch *sw = container_of(t, struct net_switch, retry);
+
+	switch_enter(sw);
+	for (struct switch_member *m = sw->members; m; m = m->next) {
+		if (!m->held || m->offering || m->gone)
+			continue;
+		m->held = false;
+		lane_resume(m->port->lanes);
+	}
+	switch_leave(sw);
+}
+
+static void frames_writable(struct junction *j, struct port_lane *l)
+{
+	struct switch_member *m = container_of(j, struct switch_member, junction);
+	struct net_switch *sw = m->sw;
+
+	switch_enter(sw);
+	switch_drain(m);
+	switch_leave(sw);
+}
+
+const struct junction_ops switch_frames_ops = {
+	.offer = frames_offer,
+	.writable = frames_writable,
+	.changed = switch_changed,
+	.leave = switch_left,
+};
