@@ -122,7 +122,8 @@ int switch_place_read(const struct conf *c, struct switch_place *place, struct v
 
 		if (!read_range(item, &first, &last)) {
 			error_set(err, EINVAL, conf_object(c), "read its options",
-				  "trunk=%.60s: \"%.40s\" is no VLAN", conf_str(c, "trunk", ""), item);
+				  "trunk=%.60s: \"%.40s\" is no VLAN", conf_str(c, "trunk", ""),
+				  item);
 			error_remedy(err, "write numbers and ranges of 1 to 4094, as in 10+20-29");
 			return -EINVAL;
 		}
@@ -293,7 +294,9 @@ static void mac_row(void *opaque, const uint8_t mac[6], unsigned vlan, struct po
 		    unsigned age_ms)
 {
 	const struct rows *rows = opaque;
-	struct vmtap_switch_mac row = { .vlan = vlan, .port = handle_of(rows->v, p), .age_ms = age_ms };
+	struct vmtap_switch_mac row = { .vlan = vlan,
+					.port = handle_of(rows->v, p),
+					.age_ms = age_ms };
 
 	memcpy(row.mac, mac, sizeof(row.mac));
 	if (row.port)

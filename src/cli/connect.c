@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * `vmtap connect PORT PORT` and `vmtap check PORT…`.
+ * `vmtap connect PORT PORT…` and `vmtap check PORT…`.
  *
  * Signals arrive through a signalfd, which also ends a script that hangs.
  * The first SIGINT or SIGTERM closes in order: ports in the reverse order of
@@ -16,14 +16,16 @@
 
 #include "cli/cli.h"
 
-#define PORTS_MAX 2
+/** A switch has no more. */
+#define PORTS_MAX 256
 
 struct session {
 	const struct cli *cli;
 	struct vmtap *v;
 	int signal_fd, stats_fd;
-	bool over; /* as asked by a signal */
-	struct stats_row rows[PORTS_MAX];
+	bool over;		 /* as asked by a signal */
+	struct vmtap_switch *sw; /* NULL: a link */
+	struct stats_row *rows;
 	unsigned port_cnt;
 	bool failed; /* a port broke */
 	bool ended;  /* a signal came while ports were opened */
@@ -112,6 +114,20 @@ static bool signalled(const struct session *s)
 	return read(s->signal_fd, &info, sizeof(info)) == sizeof(info);
 }
 
+/* "switch", "switch,id=lan" */
+static bool is_switch(const char *spec)
+{
+	size_t len = strlen("switch");
+
+	return strncmp(spec, "switch", len) == 0 && (!spec[len] || spec[len] == ',');
+}
+
+static int failed(const struct session *s, const struct vmtap_error *err, int status)
+{
+	log_failure(s->cli, err);
+	return status;
+}
+
 static int open_ports(struct session *s, char **specs, unsigned cnt)
 {
 	struct vmtap_error err = { 0 };
@@ -126,10 +142,37 @@ static int open_ports(struct session *s, char **specs, unsigned cnt)
 		}
 		s->rows[s->port_cnt++].port = port;
 	}
-	if (vmtap_link_new(s->v, s->rows[0].port, s->rows[1].port, &err))
-		return 0;
-	log_failure(s->cli, &err);
-	return EXIT_RESOURCE;
+	return 0;
+}
+
+static int join_ports(struct session *s)
+{
+	struct vmtap_error err = { 0 };
+
+	if (!s->sw)
+		return vmtap_link_new(s->v, s->rows[0].port, s->rows[1].port, &err)
+			       ? 0
+			       : failed(s, &err, EXIT_RESOURCE);
+	for (unsigned i = 0; i < s->port_cnt; i++)
+		if (vmtap_switch_add(s->sw, s->rows[i].port, &err) < 0)
+			return failed(s, &err, EXIT_RESOURCE);
+	return 0;
+}
+
+/* Two ports are a link, more a switch; so are two with a description of one. */
+static int open_all(struct session *s, char **specs, unsigned cnt)
+{
+	const bool described = is_switch(specs[0]);
+	struct vmtap_error err = { 0 };
+	int ret;
+
+	if (described || cnt > 2) {
+		s->sw = vmtap_switch_new(s->v, described ? specs[0] : "switch", &err);
+		if (!s->sw)
+			return failed(s, &err, exit_code_of(&err));
+	}
+	ret = open_ports(s, specs + described, cnt - described);
+	return ret || s->ended ? ret : join_ports(s);
 }
 
 static void say_ready(const struct session *s)
@@ -198,6 +241,7 @@ static void finish(struct session *s)
 	vmtap_free(s->v);
 	close_fd(s->signal_fd);
 	close_fd(s->stats_fd);
+	free(s->rows);
 }
 
 static int usage_error(const struct cli *cli, const char *action, const char *reason,
@@ -218,22 +262,26 @@ int cmd_connect(const struct cli *cli, int argc, char **argv)
 	struct vmtap_error err = { 0 };
 	int ret;
 
-	if (argc != PORTS_MAX)
+	if (argc < 2 || argc > PORTS_MAX)
 		return usage_error(cli, "connect",
-				   argc < PORTS_MAX ? "it takes two ports"
-						    : "it takes two ports, and here are more",
+				   argc < 2 ? "it takes two ports or more"
+					    : "a switch has no more than 256 ports",
 				   "for example: vmtap connect tap,ifname=vm0 "
 				   "stream,server=on,path=/run/vm0.sock");
 	ret = open_signals(&s);
 	if (ret)
 		return ret;
+	s.rows = calloc((unsigned)argc, sizeof(*s.rows));
+	if (!s.rows)
+		return failure(cli, "start");
 	s.v = make_instance(&s, &err);
 	if (!s.v) {
 		log_failure(cli, &err);
+		free(s.rows);
 		return EXIT_RESOURCE;
 	}
 	vmtap_set_cancel_fd(s.v, s.signal_fd);
-	ret = open_ports(&s, argv, (unsigned)argc);
+	ret = open_all(&s, argv, (unsigned)argc);
 	if (!ret && !s.ended)
 		ret = open_stats(&s);
 	if (!ret && !s.ended) {

@@ -11,6 +11,8 @@ static const char *const intro =
 	"vmtap - links TAP interfaces of the host to virtual machines\n"
 	"\n"
 	"usage: vmtap [OPTION]... connect PORT PORT   join two ports until SIGINT or SIGTERM\n"
+	"       vmtap [OPTION]... connect [SWITCH] PORT PORT PORT...\n"
+	"                                             the same with a switch; SWITCH: switch,KEY=VALUE,...\n"
 	"       vmtap [OPTION]... serve               have ports and joins that a control socket changes\n"
 	"       vmtap [--control PATH] ctl COMMAND    have a command run by vmtap serve, as in\n"
 	"                                             \"ctl port add null,id=a\"; \"ctl help\" lists them\n"
@@ -20,7 +22,7 @@ static const char *const intro =
 	"       vmtap [--json] list                   the host's TAPs, who made them, who has them open\n"
 	"       vmtap [--yes] reap                    remove TAPs that vmtap left behind\n"
 	"       vmtap [--json] doctor [BRIDGE | PORT] say why it does not work, and what mends it\n"
-	"       vmtap help [TYPE | port]              explain a port type and its keys, or what all have\n"
+	"       vmtap help [TYPE | port | switch]     explain a port type and its keys, or what all have\n"
 	"\n"
 	"A PORT is TYPE,KEY=VALUE,... (\",,\" is a literal comma; on/off, yes/no and true/false are\n"
 	"booleans; k, M and G are powers of 1024), or the same as a JSON object:\n"
@@ -190,6 +192,11 @@ int cmd_help(int argc, char **argv)
 	}
 	if (strcmp(argv[0], COMMON_TOPIC) == 0) {
 		print_common(stdout);
+		return EXIT_OK;
+	}
+	type = vmtap_switch_info();
+	if (strcmp(type->name, argv[0]) == 0) {
+		print_type(stdout, type);
 		return EXIT_OK;
 	}
 	for (unsigned i = 0; (type = vmtap_type_info(i)); i++) {

@@ -103,9 +103,8 @@ static const struct vmtap_frame *form_for(struct look *k, const struct switch_me
 		return k->plain;
 	}
 	if (!k->marked)
-		k->marked = k->tagged && (k->tci & VLAN_ID_MASK)
-				    ? k->frame
-				    : make(k, &k->edited[1], true);
+		k->marked = k->tagged && (k->tci & VLAN_ID_MASK) ? k->frame
+								 : make(k, &k->edited[1], true);
 	return k->marked;
 }
 

@@ -193,8 +193,8 @@ static int check(const struct net_switch *sw, const struct port *p, struct vmtap
 		return error_set(err, EPIPE, p->name, "join it to a switch", "the port is %s",
 				 p->closed ? "closed" : "broken");
 	if (p->junction) {
-		error_set(err, EBUSY, p->name, "join it to a switch",
-			  "the port is %s already", find(sw, p) ? "in it" : "joined to another");
+		error_set(err, EBUSY, p->name, "join it to a switch", "the port is %s already",
+			  find(sw, p) ? "in it" : "joined to another");
 		error_remedy(err, "part it first");
 		return -EBUSY;
 	}
