@@ -114,6 +114,18 @@ static bool signalled(const struct session *s)
 	return read(s->signal_fd, &info, sizeof(info)) == sizeof(info);
 }
 
+static int usage_error(const struct cli *cli, const char *action, const char *reason,
+		       const char *remedy)
+{
+	struct vmtap_error err = { .code = EINVAL, .object = "vmtap" };
+
+	snprintf(err.action, sizeof(err.action), "%s", action);
+	snprintf(err.reason, sizeof(err.reason), "%s", reason);
+	snprintf(err.remedy, sizeof(err.remedy), "%s", remedy);
+	log_failure(cli, &err);
+	return EXIT_USAGE;
+}
+
 /* "switch", "switch,id=lan" */
 static bool is_switch(const char *spec)
 {
@@ -166,6 +178,10 @@ static int open_all(struct session *s, char **specs, unsigned cnt)
 	struct vmtap_error err = { 0 };
 	int ret;
 
+	if (cnt < 2u + described)
+		return usage_error(s->cli, "connect", "a switch takes two ports or more",
+				   "for example: vmtap connect switch,hub=on tap,ifname=vm0 "
+				   "stream,server=on,path=/run/vm0.sock");
 	if (described || cnt > 2) {
 		s->sw = vmtap_switch_new(s->v, described ? specs[0] : "switch", &err);
 		if (!s->sw)
@@ -242,18 +258,6 @@ static void finish(struct session *s)
 	close_fd(s->signal_fd);
 	close_fd(s->stats_fd);
 	free(s->rows);
-}
-
-static int usage_error(const struct cli *cli, const char *action, const char *reason,
-		       const char *remedy)
-{
-	struct vmtap_error err = { .code = EINVAL, .object = "vmtap" };
-
-	snprintf(err.action, sizeof(err.action), "%s", action);
-	snprintf(err.reason, sizeof(err.reason), "%s", reason);
-	snprintf(err.remedy, sizeof(err.remedy), "%s", remedy);
-	log_failure(cli, &err);
-	return EXIT_USAGE;
 }
 
 int cmd_connect(const struct cli *cli, int argc, char **argv)

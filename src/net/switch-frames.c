@@ -162,12 +162,20 @@ static bool is_for_bridges(const uint8_t *mac)
 	return memcmp(mac, group, sizeof(group)) == 0 && mac[5] && mac[5] < 0x10;
 }
 
+/* Groups and zeros are nobody's address. */
+static bool is_station(const uint8_t *mac)
+{
+	static const uint8_t zero[6];
+
+	return !(mac[0] & 1) && memcmp(mac, zero, sizeof(zero)) != 0;
+}
+
 static void learn(struct look *k)
 {
 	struct net_switch *sw = k->from->sw;
 	const uint8_t *mac = k->head + 6;
 
-	if (mac[0] & 1)
+	if (!is_station(mac))
 		return;
 	switch (mactable_learn(sw->macs, mactable_key(mac, k->vlan), k->from, sw->now_ms)) {
 	case MACTABLE_NEW:
