@@ -52,14 +52,14 @@ static int switch_teardown(void **state)
 	return 0;
 }
 
-static void remake(const struct switch_config *config)
+static inline void remake(const struct switch_config *config)
 {
 	switch_free(sw);
 	join_all(config);
 }
 
 /* Another place for port @i. */
-static void place(unsigned i, const struct switch_place *p)
+static inline void place(unsigned i, const struct switch_place *p)
 {
 	assert_int_equal(switch_remove(sw, &ports[i]->port), 0);
 	assert_int_equal(switch_add(sw, &ports[i]->port, p, NULL), 0);
