@@ -404,7 +404,8 @@ enum vmtap_direction {
  * struct vmtap_limit - How much may pass, one way
  * @size:     sizeof(struct vmtap_limit)
  * @rate_bps: bits a second, up to 10^12; 0: no limit
- * @burst:    bytes that may pass at once when nothing did for a while; 0: what 50 ms of @rate_bps bring
+ * @burst:    bytes that may pass at once when nothing did for a while; 0: what 50 ms of @rate_bps bring, and on
+ *            top what was missed while a thread that waited for it was woken up late
  * @pps:      frames a second; 0: no limit
  *
  * A frame counts as it is on a wire, without FCS, preamble and gap; one that is still to be segmented

@@ -8,6 +8,9 @@
  *  looks like one is a credit that nobody looked at for years. */
 #define DEBT_MAX (1ll << 40)
 
+/** Nobody that is woken up later than that may make up for it. */
+#define LATE_MAX_NS NSEC_PER_SEC
+
 __extension__ typedef unsigned __int128 u128;
 
 /* Counts round and round, as @spent does. */
@@ -22,11 +25,21 @@ void bucket_init(struct bucket *b, uint64_t rate, uint64_t burst, uint64_t now_n
 	b->burst = burst;
 	b->begin_ns = now_ns;
 	atomic_store_explicit(&b->spent, 0 - burst, memory_order_relaxed);
+	atomic_store_explicit(&b->slack, 0, memory_order_relaxed);
+}
+
+void bucket_late(struct bucket *b, uint64_t late_ns)
+{
+	const uint64_t slack = (uint64_t)((u128)(late_ns < LATE_MAX_NS ? late_ns : LATE_MAX_NS) *
+					  b->rate / NSEC_PER_SEC);
+
+	if (atomic_load_explicit(&b->slack, memory_order_relaxed) != slack)
+		atomic_store_explicit(&b->slack, slack, memory_order_relaxed);
 }
 
 int64_t bucket_credit(struct bucket *b, uint64_t now_ns)
 {
-	uint64_t spent, sum;
+	uint64_t spent, sum, most;
 	int64_t credit;
 
 	if (!b->rate)
@@ -34,12 +47,13 @@ int64_t bucket_credit(struct bucket *b, uint64_t now_ns)
 	sum = accrued(b, now_ns);
 	spent = atomic_load_explicit(&b->spent, memory_order_relaxed);
 	credit = (int64_t)(sum - spent);
-	if (credit <= (int64_t)b->burst && credit > -DEBT_MAX)
+	most = b->burst + atomic_load_explicit(&b->slack, memory_order_relaxed);
+	if (credit <= (int64_t)most && credit > -DEBT_MAX)
 		return credit;
 	/* where another lane was faster, it has either done the same or spent something */
-	atomic_compare_exchange_strong_explicit(&b->spent, &spent, sum - b->burst,
-						memory_order_relaxed, memory_order_relaxed);
-	return (int64_t)b->burst;
+	atomic_compare_exchange_strong_explicit(&b->spent, &spent, sum - most, memory_order_relaxed,
+						memory_order_relaxed);
+	return (int64_t)most;
 }
 
 uint64_t bucket_wait_ns(struct bucket *b, uint64_t now_ns, uint64_t units)

@@ -26,13 +26,14 @@
 #define BURST_MAX (1ull << 32)
 
 /**
- * struct waiter - A lane, one way
+ * struct waiter - A lane, one way, whose limit is @of
  * @fed: something passed since it last woke up
  */
 struct waiter {
 	struct loop_timer timer;
 	struct port_lane *lane;
 	enum port_way way;
+	struct limit_way *of;
 	bool fed;
 };
 
@@ -85,13 +86,21 @@ static void wait_for(struct waiter *w, struct limit_way *of, uint64_t now_ns)
 	if (wait_ns > WAIT_MAX_NS)
 		wait_ns = WAIT_MAX_NS;
 	w->fed = false;
+	bucket_late(&of->bits, 0);
+	bucket_late(&of->frames, 0);
 	loop_timer_set(w->lane->loop, &w->timer, wait_ns);
 }
 
+/* A burst that somebody asked for is kept to; else the rate comes first. */
 static void fire(struct loop_timer *t)
 {
 	struct waiter *w = container_of(t, struct waiter, timer);
+	struct limit_way *of = w->of;
+	const uint64_t late_ns = clock_ns() - t->at_ns;
 
+	if (!of->value.burst)
+		bucket_late(&of->bits, late_ns);
+	bucket_late(&of->frames, late_ns);
 	port_hook_open(w->lane, w->way);
 }
 
@@ -167,9 +176,12 @@ struct limit *limit_new(struct port *p)
 	l->hook.ops = &ops;
 	l->port = p;
 	for (unsigned i = 0; i < cnt; i++)
-		l->waiters[i] = (struct waiter) { .timer.fire = fire,
-						  .lane = &p->lanes[i / 2],
-						  .way = i % 2 ? PORT_TX : PORT_RX };
+		l->waiters[i] = (struct waiter) {
+			.timer.fire = fire,
+			.lane = &p->lanes[i / 2],
+			.way = i % 2 ? PORT_TX : PORT_RX,
+			.of = &l->ways[i % 2],
+		};
 	return l;
 }
 
@@ -209,6 +221,8 @@ static void apply(struct limit_way *w, const struct vmtap_limit *v)
 	const uint64_t bits = v->burst ? v->burst * 8 : default_burst(v->rate_bps);
 
 	w->value = *v;
+	if (v->burst == (default_burst(v->rate_bps) + 7) / 8) /* what limit_get() said */
+		w->value.burst = 0;
 	bucket_init(&w->bits, v->rate_bps, bits, now_ns);
 	bucket_init(&w->frames, v->pps, default_burst(v->pps), now_ns);
 }

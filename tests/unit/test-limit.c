@@ -176,6 +176,32 @@ static void in_the_long_run_it_is_the_rate(void **state)
 			(now_ns - NSEC_PER_MSEC) / 10000 + 5000);
 }
 
+static unsigned offer_all(struct rig *r)
+{
+	unsigned taken, sum = 0;
+
+	while ((taken = fake_offer(r->a, 0, 64)) == 64)
+		sum += taken;
+	return sum + taken;
+}
+
+/* A host may let us run late by more than the burst: the rate is kept to all the same. */
+static void what_a_late_timer_missed_is_made_up_for(void **state)
+{
+	struct rig *r = *state;
+
+	limit(r, PORT_RX, 48 * MBIT, 0, 0); /* 100,000 frames a second, 5,000 at once */
+	assert_int_equal(offer_all(r), 5000);
+	pass(r, 200000);
+	assert_int_equal(offer_all(r), 20000);
+	pass(r, 100);
+	assert_int_equal(r->a->resumed, 1);
+	limit(r, PORT_RX, 48 * MBIT, 600, 0); /* a burst that was asked for: ten */
+	assert_int_equal(offer_all(r), 10);
+	pass(r, 200000);
+	assert_int_equal(offer_all(r), 10);
+}
+
 static void an_idle_port_wakes_nobody(void **state)
 {
 	struct rig *r = *state;
@@ -496,6 +522,7 @@ int main(void)
 		CASE(a_frame_longer_than_the_burst_passes_and_is_paid_for),
 		CASE(what_the_peer_does_not_take_does_not_count),
 		CASE(in_the_long_run_it_is_the_rate),
+		CASE(what_a_late_timer_missed_is_made_up_for),
 		CASE(an_idle_port_wakes_nobody),
 		CASE(another_limit_is_in_force_at_once),
 		CASE(it_says_what_is_in_force),
