@@ -424,7 +424,8 @@ def test_what_other_interfaces_do_is_no_matter(ns, far, folder):
 
 def test_renaming_it_is_no_matter(ns, far, folder):
     with Guest(ns, folder, "mv0", "parent=v0") as guest, Packets(far, "v1") as wire:
-        ns.run("ip link set mv0 name other")
+        if ns.run("ip link set mv0 name other", check=False).returncode:
+            pytest.skip("what is up can be renamed since Linux 6.2")
         guest.send(1)
         assert tuntap.number_of(wire.receive()) == 1
     assert guest.vmtap.status == 0 and "other" not in ns.links()

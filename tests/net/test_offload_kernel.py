@@ -230,6 +230,16 @@ class Kernel:
             ns.run(f"ip link set {tap} master br0 up")
         ns.run("ip link set br0 up")
         self.count = 0
+        try:
+            self.b.offload(TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_USO)
+            self.has_uso = True
+        except OSError:
+            self.has_uso = False
+
+    def needs_uso(self, *words):
+        """Skips the test if one of them says so and the kernel lacks it."""
+        if not self.has_uso and any("uso" in word for word in words):
+            pytest.skip("TAPs have UDP segmentation since Linux 6.2")
 
     def close(self):
         os.close(self.a.fd)
@@ -313,7 +323,7 @@ SAME = {
     "tcp4_last_is_short": tcp(Ip4(), payload(5000), 1460),
     "tcp4_last_is_one_byte": tcp(Ip4(), payload(2921), 1460),
     "tcp4_odd_size": tcp(Ip4(), payload(3001), 777),
-    "tcp4_size_1": tcp(Ip4(), payload(21), 1),
+    "tcp4_size_8": tcp(Ip4(), payload(165), 8),  # some kernels (Debian 12) cut none of 1
     "tcp4_2048_segments": tcp(Ip4(), payload(20480), 10),
     "tcp4_64k": tcp(Ip4(), payload(65495), 1460),
     "tcp4_64k_small_segments": tcp(Ip4(), payload(65495), 88),
@@ -536,6 +546,7 @@ def comparable(name, out):
 @pytest.mark.parametrize("name", SAME)
 def test_finishes_as_the_kernel_does(tool, kernel, name):
     frame = SAME[name]
+    kernel.needs_uso(name)
     err, expected = kernel.finish(frame)
     assert err == 0 and expected
     res, out = tool.finish(frame)
@@ -561,8 +572,9 @@ NOT_AS_THEY_ARE = ("vlans", "64k", "no_needs_csum")
 
 
 def left_open(hdr):
-    """What the header leaves to the reader. DATA_VALID is no work, hdr_len a hint."""
-    flags, gso, _, *rest = NET_HDR.unpack(hdr)
+    """What the header leaves to the reader. DATA_VALID is no work, hdr_len a hint; the number of buffers a TAP
+    does not write before Linux 6.14."""
+    flags, gso, _, *rest, _ = NET_HDR.unpack(hdr)
     return (flags & NEEDS_CSUM, gso, *rest)
 
 
@@ -572,6 +584,7 @@ def left_open(hdr):
 def test_leaves_to_the_reader_what_the_kernel_leaves(tool, kernel, name, taken):
     ours, theirs = TAKEN[taken]
     frame = SAME[name]
+    kernel.needs_uso(name, taken)
     err, expected = kernel.finish(frame, theirs)
     assert err == 0 and expected
     res, out = tool.finish(frame, ours)
