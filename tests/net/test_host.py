@@ -222,7 +222,7 @@ def test_many_are_listed(ns):
 def test_interfaces_that_come_and_go_meanwhile_do_no_harm(ns):
     """The kernel says that its list is of no moment in particular; it is asked again."""
     many(ns, 100)
-    busy = ns.popen("while :; do ip link add x0 type bridge; ip link del x0; done",
+    busy = ns.popen("trap exit TERM; while :; do ip link add x0 type bridge; ip link del x0; done",
                     stderr=subprocess.DEVNULL)
     try:
         for _ in range(30):

@@ -638,11 +638,18 @@ def test_pieces_make_no_difference(tool, piece):
                 comparable(name, tool.finish(frame, accepts)[1]), name
 
 
+# Linux 6.1 (Debian 12) passes these on, 6.18 does not.
+REFUSED_LATELY = ("csum_start_in_ether_header", "ip4_header_truncated", "ip6_header_truncated")
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_refuses_what_the_kernel_refuses(tool, kernel, name):
-    assert kernel.finish(REFUSED[name])[1] == []
     for piece in (0, 1):
         assert tool.finish(REFUSED[name], piece=piece) == (-errno.EINVAL, [])
+    passed = kernel.finish(REFUSED[name])[1]
+    if passed and name in REFUSED_LATELY:
+        pytest.skip("this kernel passes it on")
+    assert passed == []
 
 
 @pytest.mark.parametrize("name", REFUSED_BY_US)
