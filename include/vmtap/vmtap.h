@@ -194,6 +194,50 @@ struct vmtap_stats {
 	uint64_t tx_holds;
 };
 
+/** What struct vmtap_queue_stats says of a queue pair, as bits. Rings: of vhost-user ports. */
+enum vmtap_queue_flag {
+	VMTAP_QUEUE_USED = 1 << 0,    /* the outside uses it */
+	VMTAP_QUEUE_RX_HELD = 1 << 1, /* reading stopped: the peer has no room */
+	VMTAP_QUEUE_TX_HELD = 1 << 2, /* the port has no room */
+	VMTAP_QUEUE_IN_KERNEL =
+		1 << 3, /* the kernel carries the frames, and they are not counted here */
+	VMTAP_QUEUE_RX_STARTED = 1 << 4, /* the ring on which the guest sends */
+	VMTAP_QUEUE_RX_ENABLED = 1 << 5,
+	VMTAP_QUEUE_TX_STARTED = 1 << 6, /* the ring on which the guest receives */
+	VMTAP_QUEUE_TX_ENABLED = 1 << 7,
+	VMTAP_QUEUE_HAS_RINGS = 1 << 8, /* it is of a vhost-user port */
+};
+
+/**
+ * struct vmtap_queue_stats - Counters of a queue pair since the port was opened
+ * @rx, @tx: as in struct vmtap_stats
+ * @rx_bursts, @tx_bursts: how often frames moved; frames divided by it are those that moved at a time
+ * @rx_holds, @tx_holds: as in struct vmtap_stats
+ * @rx_held_ns, @tx_held_ns: for how long that was so, in all, with the time up to now
+ * @wakeups: how often the queue's descriptor woke its thread; 0 where that is not counted (all but TAPs and
+ *           vhost-user)
+ * @rx_kicks, @tx_kicks: vhost-user: of those, by the guest for the ring on which it sends, or receives
+ * @rx_calls, @tx_calls: vhost-user: how often the guest was called for that ring
+ * @rx_ring, @tx_ring: vhost-user: entries of that ring; 0: not set up
+ * @flags: enum vmtap_queue_flag
+ *
+ * A port whose queue pairs are not joined to as many of its peer moves all frames as one, and counts
+ * them at pair 0.
+ */
+struct vmtap_queue_stats {
+	struct vmtap_counters rx;
+	struct vmtap_counters tx;
+	uint64_t rx_bursts, tx_bursts;
+	uint64_t rx_holds, tx_holds;
+	uint64_t rx_held_ns, tx_held_ns;
+	uint64_t wakeups;
+	uint64_t rx_kicks, tx_kicks;
+	uint64_t rx_calls, tx_calls;
+	uint32_t rx_ring, tx_ring;
+	uint32_t flags;
+	uint32_t reserved;
+};
+
 /* ---------------------------------------------------------------- instance */
 
 enum vmtap_log_level {
@@ -379,6 +423,14 @@ int vmtap_port_fd(const struct vmtap_port *port, unsigned queue);
 
 /** vmtap_port_stats() - Copy the counters; @size is sizeof(*stats). */
 void vmtap_port_stats(const struct vmtap_port *port, struct vmtap_stats *stats, size_t size);
+
+/** vmtap_port_pairs() - How many queue pairs the port has; at least 1. */
+unsigned vmtap_port_pairs(const struct vmtap_port *port);
+
+/** vmtap_port_queue_stats() - Copy the counters of queue pair @pair (from 0); @size is sizeof(*stats). Stops
+ *  no worker: counters may be of moments a little apart. Return: 0; -EINVAL: there is no such pair. */
+int vmtap_port_queue_stats(const struct vmtap_port *port, unsigned pair,
+			   struct vmtap_queue_stats *stats, size_t size);
 
 /**
  * vmtap_port_set_poll() - Stop or restart reading and writing

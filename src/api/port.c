@@ -204,6 +204,24 @@ void vmtap_port_stats(const struct vmtap_port *h, struct vmtap_stats *stats, siz
 	memcpy(stats, &sum, size < sizeof(sum) ? size : sizeof(sum));
 }
 
+unsigned vmtap_port_pairs(const struct vmtap_port *h)
+{
+	return h->port->pair_cnt;
+}
+
+int vmtap_port_queue_stats(const struct vmtap_port *h, unsigned pair,
+			   struct vmtap_queue_stats *stats, size_t size)
+{
+	struct vmtap_queue_stats now;
+
+	if (pair >= h->port->pair_cnt)
+		return -EINVAL;
+	port_queue_stats(h->port, pair, &now);
+	memset(stats, 0, size);
+	memcpy(stats, &now, size < sizeof(now) ? size : sizeof(now));
+	return 0;
+}
+
 void vmtap_port_set_poll(struct vmtap_port *h, bool on)
 {
 	port_set_poll(h->port, on);

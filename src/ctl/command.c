@@ -13,6 +13,7 @@
 static const struct command *const tables[] = {
 	session_commands,
 	port_commands,
+	stats_commands,
 	broker_commands,
 	limit_commands,
 };

@@ -116,6 +116,7 @@ void call_fini(struct call *c);
 /** The tables; each ends with a NULL name. */
 extern const struct command session_commands[];
 extern const struct command port_commands[];
+extern const struct command stats_commands[];
 extern const struct command broker_commands[];
 extern const struct command limit_commands[];
 

@@ -325,7 +325,7 @@ static void part(struct lane *l)
 
 		if (lost)
 			lane_drop_tx(w->to, VMTAP_DROP_PURGED, NULL, lost);
-		w->from->blocked = false;
+		lane_unblock(w->from);
 	}
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/container.h"
+#include "base/counter.h"
 #include "loop/worker.h"
 #include "net/offload.h"
 
@@ -106,8 +107,11 @@ int port_set_lanes(struct port *p, unsigned cnt, const struct workers *pool, uns
 
 		l->loop = pool && i < cnt ? workers_loop(pool, first + i) : env->loop;
 		l->burst = pool && i < cnt ? workers_burst(pool, first + i) : env->burst;
-		if (i >= cnt) /* a port that was paused may have held frames there */
-			l->held = l->blocked = l->resume_owed = false;
+		if (i >= cnt) { /* a port that was paused may have held frames there */
+			l->held = l->resume_owed = false;
+			hold_end(&l->rx_hold);
+			lane_unblock(l);
+		}
 	}
 	return p->started ? moved(p) : 0;
 }
@@ -136,7 +140,9 @@ void lane_post(struct port_lane *l, struct loop_task *t)
 
 /* ---------------------------------------------------------------- counting */
 
-static void count(struct vmtap_counters *c, const struct vmtap_frame *frames, unsigned cnt)
+/* Of @cnt frames, less those that are lost. */
+static void count_but(struct vmtap_counters *c, const struct vmtap_frame *frames, unsigned cnt,
+		      const struct port_lost *lost)
 {
 	uint64_t bytes = 0, gso = 0;
 
@@ -144,56 +150,37 @@ static void count(struct vmtap_counters *c, const struct vmtap_frame *frames, un
 		bytes += frames[i].len;
 		gso += frames[i].hdr.gso_type != VMTAP_GSO_NONE;
 	}
-	c->frames += cnt;
-	c->bytes += bytes;
-	c->gso_frames += gso;
+	counter_add(&c->frames, cnt - lost->frames);
+	counter_add(&c->bytes, bytes - lost->bytes);
+	counter_add(&c->gso_frames, gso - lost->gso_frames);
 }
 
-static void uncount(struct vmtap_counters *c, const struct vmtap_frame *frames, unsigned cnt)
+static void count(struct vmtap_counters *c, const struct vmtap_frame *frames, unsigned cnt)
+{
+	count_but(c, frames, cnt, &(struct port_lost) { 0 });
+}
+
+static void lose(struct port_lost *lost, const struct vmtap_frame *frames, unsigned cnt)
 {
 	for (unsigned i = 0; i < cnt; i++) {
-		c->bytes -= frames[i].len;
-		c->gso_frames -= frames[i].hdr.gso_type != VMTAP_GSO_NONE;
+		lost->bytes += frames[i].len;
+		lost->gso_frames += frames[i].hdr.gso_type != VMTAP_GSO_NONE;
 	}
-	c->frames -= cnt;
+	lost->frames += cnt;
 }
 
 void lane_drop_rx(struct port_lane *l, enum vmtap_drop cause, unsigned cnt)
 {
-	l->stats.rx.drops[cause] += cnt;
+	counter_add(&l->stats.rx.drops[cause], cnt);
 }
 
-/* lane_send() counts all that was taken; what was dropped is taken out again here. */
+/* lane_send() counts all that was taken, but what is lost. */
 void lane_drop_tx(struct port_lane *l, enum vmtap_drop cause, const struct vmtap_frame *frames,
 		  unsigned cnt)
 {
-	l->stats.tx.drops[cause] += cnt;
+	counter_add(&l->stats.tx.drops[cause], cnt);
 	if (frames)
-		uncount(&l->stats.tx, frames, cnt);
-}
-
-static void add(struct vmtap_counters *sum, const struct vmtap_counters *c)
-{
-	sum->frames += c->frames;
-	sum->bytes += c->bytes;
-	sum->gso_frames += c->gso_frames;
-	for (unsigned i = 0; i < VMTAP_DROP_CNT; i++)
-		sum->drops[i] += c->drops[i];
-}
-
-void port_stats(const struct port *p, struct vmtap_stats *stats)
-{
-	*stats = (struct vmtap_stats) { 0 };
-	port_enter(p);
-	for (unsigned i = 0; i < p->pair_cnt; i++) {
-		const struct vmtap_stats *s = &p->lanes[i].stats;
-
-		add(&stats->rx, &s->rx);
-		add(&stats->tx, &s->tx);
-		stats->rx_holds += s->rx_holds;
-		stats->tx_holds += s->tx_holds;
-	}
-	port_leave(p);
+		lose(&l->lost, frames, cnt);
 }
 
 /* ------------------------------------------------------------ moving frames */
@@ -270,19 +257,29 @@ unsigned lane_offer(struct port_lane *l, const struct vmtap_frame *frames, unsig
 
 	assert(cnt > 0 && cnt <= VMTAP_BURST_MAX);
 	if (!p->junction || !p->link_up || p->closed) {
-		l->stats.rx.drops[p->junction && !p->closed ? VMTAP_DROP_LINK_DOWN
-							    : VMTAP_DROP_NO_PEER] += cnt;
+		lane_drop_rx(l,
+			     p->junction && !p->closed ? VMTAP_DROP_LINK_DOWN : VMTAP_DROP_NO_PEER,
+			     cnt);
 		count(&l->stats.rx, frames, cnt);
 		return cnt;
 	}
 	taken = p->hooks ? go_past_hooks(l, PORT_RX, go_to_junction, frames, cnt)
 			 : go_to_junction(l, frames, cnt);
 	count(&l->stats.rx, frames, taken);
+	counter_add(&l->rx_bursts, taken > 0);
 	if (taken < cnt) {
 		l->held = true;
-		l->stats.rx_holds++;
+		counter_add(&l->stats.rx_holds, 1);
+		hold_begin(&l->rx_hold);
 	}
 	return taken;
+}
+
+static void count_sent(struct port_lane *l, const struct vmtap_frame *frames, unsigned taken)
+{
+	count_but(&l->stats.tx, frames, taken, &l->lost);
+	counter_add(&l->tx_bursts, taken > l->lost.frames);
+	l->lost = (struct port_lost) { 0 };
 }
 
 unsigned lane_send(struct port_lane *l, const struct vmtap_frame *frames, unsigned cnt)
@@ -291,20 +288,22 @@ unsigned lane_send(struct port_lane *l, const struct vmtap_frame *frames, unsign
 	unsigned taken;
 
 	if (p->closed || p->state != VMTAP_PORT_UP || !p->link_up) {
-		l->stats.tx.drops[p->closed || p->link_up ? VMTAP_DROP_PEER_GONE
-							  : VMTAP_DROP_LINK_DOWN] += cnt;
+		lane_drop_tx(l,
+			     p->closed || p->link_up ? VMTAP_DROP_PEER_GONE : VMTAP_DROP_LINK_DOWN,
+			     NULL, cnt);
 		return cnt;
 	}
 	taken = p->hooks ? go_past_hooks(l, PORT_TX, go_outside, frames, cnt)
 			 : go_outside(l, frames, cnt);
-	count(&l->stats.tx, frames, taken);
+	count_sent(l, frames, taken);
 	if (taken < cnt && p->state != VMTAP_PORT_UP) { /* it broke on the way */
-		l->stats.tx.drops[VMTAP_DROP_PEER_GONE] += cnt - taken;
+		lane_drop_tx(l, VMTAP_DROP_PEER_GONE, NULL, cnt - taken);
 		return cnt;
 	}
 	if (taken < cnt) {
 		l->blocked = true;
-		l->stats.tx_holds++;
+		counter_add(&l->stats.tx_holds, 1);
+		hold_begin(&l->tx_hold);
 	}
 	return taken;
 }
@@ -321,6 +320,7 @@ bool lane_borrow(struct port_lane *l, struct port_loan *loan)
 	if (!peer || peer->port->hooks || !peer->port->ops->lend)
 		return false;
 	loan->lender = peer;
+	loan->borrower = l;
 	return peer->port->ops->lend(peer, loan);
 }
 
@@ -335,12 +335,18 @@ bool lane_repay(struct port_lane *l, const struct port_loan *loan, const struct 
 	to->port->ops->repay(to, hdr, len);
 	count(&l->stats.rx, &frame, 1);
 	count(&to->stats.tx, &frame, 1);
+	to->loaned = true;
 	return true;
 }
 
 void lane_settle(const struct port_loan *loan)
 {
-	loan->lender->port->ops->settle(loan->lender);
+	struct port_lane *to = loan->lender;
+
+	to->port->ops->settle(to);
+	counter_add(&loan->borrower->rx_bursts, to->loaned);
+	counter_add(&to->tx_bursts, to->loaned);
+	to->loaned = false;
 }
 
 /* -------------------------------------------------------------------- hooks */
@@ -413,7 +419,7 @@ void lane_writable(struct port_lane *l)
 
 	if (!l->blocked || !p->polling)
 		return;
-	l->blocked = false;
+	lane_unblock(l);
 	if (p->junction)
 		p->junction->ops->writable(p->junction, l);
 }
@@ -435,6 +441,7 @@ void lane_resume(struct port_lane *l)
 		return;
 	}
 	l->held = false;
+	hold_end(&l->rx_hold);
 	p->ops->resume(l);
 }
 

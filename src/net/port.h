@@ -94,6 +94,8 @@ struct junction;
  * @set_link:    this end's link goes up or down, for the outside to see. NULL: cannot be seen
  * @peer_link:   the peer's link went up or down. NULL: not interested
  * @describe:    one line; as snprintf()
+ * @queue_stats: fill in what only the port type knows of a queue pair; from env->loop, while the lanes run. NULL:
+ *               nothing
  * @get_fd:      the descriptor of a queue; -1. NULL: has none
  * @close:       stop, run down scripts, release everything but memory; called once
  * @free:        release the memory
@@ -118,6 +120,7 @@ struct port_ops {
 	int (*set_link)(struct port *p, bool up, struct vmtap_error *err);
 	void (*peer_link)(struct port *p, bool up);
 	int (*describe)(const struct port *p, char *buf, size_t size);
+	void (*queue_stats)(const struct port *p, unsigned pair, struct vmtap_queue_stats *stats);
 	int (*get_fd)(const struct port *p, unsigned queue);
 	void (*close)(struct port *p);
 	void (*free)(struct port *p);
@@ -131,11 +134,12 @@ struct port_ops {
  * @iov: its pieces, @iov_cnt of them, VMTAP_FRAME_MAX bytes or more together; the first entries may be
  *       changed by whoever borrows
  * @lender: whose it is
+ * @borrower: who fills it
  */
 struct port_loan {
 	struct iovec *iov;
 	unsigned iov_cnt;
-	struct port_lane *lender;
+	struct port_lane *lender, *borrower;
 };
 
 /** struct port_env - What a port type is given to live in; borrowed, outlives the port. */
@@ -157,12 +161,25 @@ struct port_env {
 	void *opaque;
 };
 
+/** struct port_hold - How long a lane waited. @total_ns: without the wait that lasts; @since: its
+ *  begin, clock_ns(); 0: none does. The clock is read where a wait begins and ends, never for a frame. */
+struct port_hold {
+	uint64_t total_ns, since;
+};
+
+/** struct port_lost - What a @send took and did not deliver: to be left out when it is counted */
+struct port_lost {
+	uint64_t frames, bytes, gso_frames;
+};
+
 /**
  * struct port_lane - Frames in order
  * @loop, @burst: of the thread that moves them
  * @held:    a lane_offer() came back short; @resume will be called
  * @blocked: @send came back short; lane_writable() is owed
- * @stats:   written by that thread
+ * @stats, @rx_bursts, @tx_bursts, @rx_hold, @tx_hold: written by that thread, read by any (base/counter.h)
+ * @lost:    of the lane_send() that is running
+ * @loaned:  what was lent was filled since the last settling
  * @used:    the outside uses the queue pair of that number; at least one is
  */
 struct port_lane {
@@ -170,8 +187,11 @@ struct port_lane {
 	unsigned index;
 	struct loop *loop;
 	struct burst *burst;
-	bool held, blocked, resume_owed, used;
+	bool held, blocked, resume_owed, used, loaned;
 	struct vmtap_stats stats;
+	uint64_t rx_bursts, tx_bursts;
+	struct port_hold rx_hold, tx_hold;
+	struct port_lost lost;
 };
 
 /**
@@ -400,8 +420,21 @@ void port_hook_open(struct port_lane *l, enum port_way way);
 int port_check_seen(const struct port *p, const struct port *peer, const char *what,
 		    struct vmtap_error *err);
 
+/** hold_begin(), hold_end() - Of a lane that waits; fine when it does already, or does not. */
+void hold_begin(struct port_hold *h);
+void hold_end(struct port_hold *h);
+
+/** lane_unblock() - It no longer owes lane_writable(). */
+static inline void lane_unblock(struct port_lane *l)
+{
+	l->blocked = false;
+	hold_end(&l->tx_hold);
+}
+
 /** port_stats() - The counters of all lanes together. */
 void port_stats(const struct port *p, struct vmtap_stats *stats);
+/** port_queue_stats() - Of queue pair @pair, below @p->pair_cnt. Holds nobody. */
+void port_queue_stats(const struct port *p, unsigned pair, struct vmtap_queue_stats *stats);
 
 void port_set_poll(struct port *p, bool on);
 int port_set_link(struct port *p, bool up, struct vmtap_error *err);

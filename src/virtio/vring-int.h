@@ -115,6 +115,7 @@ struct vring_fd {
  * @desc_gpa, @used_gpa: packed: descriptor ring, device area; split: @used_gpa, the used ring
  * @views:    pieces of memory that were met last
  * @again:    chains to pop before all others, of which @again_at are popped; owned
+ * @call_cnt: of the driver, since vring_new() (base/counter.h)
  * @raw:      packed: the descriptors of the chain that is being fetched
  */
 struct vring {
@@ -146,6 +147,7 @@ struct vring {
 	const char *error;
 	bool started, lent;
 	uint32_t base;
+	uint64_t call_cnt;
 	struct vring_config cfg;
 	struct iovec iov[VRING_IOV_MAX];
 	struct vring_dirty dirty[VRING_IOV_MAX];

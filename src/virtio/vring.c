@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/counter.h"
 #include "base/error.h"
 #include "virtio/inflight-int.h"
 #include "virtio/vring-int.h"
@@ -268,10 +269,21 @@ void vring_set_fds(struct vring *r, int call, int err_fd)
 	vring_fd_set(&r->err, err_fd);
 }
 
+static void raise_call(struct vring *r)
+{
+	counter_add(&r->call_cnt, 1);
+	vring_fd_raise(&r->call);
+}
+
 void vring_call(struct vring *r)
 {
 	if (r->runs || r->lent)
-		vring_fd_raise(&r->call);
+		raise_call(r);
+}
+
+uint64_t vring_calls(const struct vring *r)
+{
+	return counter_get(&r->call_cnt);
 }
 
 /* chains */
@@ -338,7 +350,7 @@ void vring_publish(struct vring *r)
 	if (!r->batch || unlikely(!r->runs))
 		return;
 	if (r->packed ? vring_packed_publish(r) : vring_split_publish(r))
-		vring_fd_raise(&r->call);
+		raise_call(r);
 	r->batch = 0;
 	r->done = r->pushed;
 	if (r->done == r->popped)

@@ -133,6 +133,8 @@ void vring_set_fds(struct vring *r, int call, int err_fd);
 /** vring_call() - Call the driver, whether or not it wants to be: the descriptor is new, and what was
  *  published before it came was told to nobody. Nothing when the ring does not run. */
 void vring_call(struct vring *r);
+/** vring_calls() - How often the driver was called, in all; from any thread. */
+uint64_t vring_calls(const struct vring *r);
 
 /** vring_pop() - Return: chains fetched, 0..@max (1..VRING_BURST_MAX); fewer than there are when
  *  VRING_IOV_MAX pieces would not do. 0 when stopped or broken. */

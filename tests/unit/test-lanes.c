@@ -3,6 +3,7 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <semaphore.h>
 #include <stdlib.h>
 
@@ -16,6 +17,7 @@
  * struct many - A port with queue pairs, whose outside is the test
  * @room:   frames that the lane still takes; @got: frames that it was given
  * @fails: cannot start, nor move
+ * @drops: the first of each burst
  * @pieces: of the room that it lends; @lent, @repaid, @settled: calls
  */
 struct many {
@@ -24,6 +26,7 @@ struct many {
 	unsigned left, moved, used;
 	bool fails;
 	bool lends;
+	bool drops;
 	uint8_t memory[VMTAP_FRAME_MAX];
 	struct iovec piece;
 	unsigned lent, repaid, settled;
@@ -50,6 +53,8 @@ static unsigned many_send(struct port_lane *l, const struct vmtap_frame *frames,
 
 	m->room[l->index] -= n;
 	m->got[l->index] += n;
+	if (m->drops && n)
+		lane_drop_tx(l, VMTAP_DROP_REFUSED, frames, 1);
 	return n;
 }
 
@@ -239,6 +244,130 @@ static void a_lane_that_waits_holds_no_other(void **state)
 	assert_int_equal(r.a->resumed[1], 1);
 	port_stats(&r.a->port, &stats);
 	assert_int_equal(stats.rx_holds, 1);
+	end(&r);
+}
+
+static struct vmtap_queue_stats counted(const struct many *m, unsigned pair)
+{
+	struct vmtap_queue_stats s;
+
+	port_queue_stats(&m->port, pair, &s);
+	return s;
+}
+
+static void each_pair_counts_for_itself(void **state)
+{
+	struct vmtap_queue_stats s;
+	struct rig r;
+
+	begin(&r, 2, 2, 0);
+	assert_int_equal(offer(port_lane(&r.a->port, 1), 7), 7);
+	assert_int_equal(offer(port_lane(&r.a->port, 1), 3), 3);
+	s = counted(r.a, 1);
+	assert_int_equal(s.rx.frames, 10);
+	assert_int_equal(s.rx.bytes, 1000);
+	assert_int_equal(s.rx_bursts, 2);
+	assert_int_equal(s.flags, VMTAP_QUEUE_USED);
+	s = counted(r.b, 1);
+	assert_int_equal(s.tx.frames, 10);
+	assert_int_equal(s.tx_bursts, 2);
+	assert_int_equal(counted(r.a, 0).rx.frames + counted(r.a, 0).rx_bursts, 0);
+	assert_int_equal(counted(r.b, 0).tx.frames + counted(r.b, 0).tx_bursts, 0);
+	end(&r);
+}
+
+/* Room that is lent is filled a frame at a time, and is a burst when it is settled. */
+static void a_loan_is_a_burst(void **state)
+{
+	const struct vmtap_net_hdr hdr = { 0 };
+	struct port_loan loan;
+	struct rig r;
+
+	begin(&r, 1, 1, 0);
+	r.b->lends = true;
+	for (int i = 0; i < 3; i++) {
+		assert_true(lane_borrow(r.a->port.lanes, &loan));
+		assert_true(lane_repay(r.a->port.lanes, &loan, &hdr, 100));
+	}
+	lane_settle(&loan);
+	assert_true(lane_borrow(r.a->port.lanes, &loan));
+	lane_settle(&loan); /* nothing came */
+	assert_int_equal(counted(r.a, 0).rx.frames, 3);
+	assert_int_equal(counted(r.a, 0).rx_bursts, 1);
+	assert_int_equal(counted(r.b, 0).tx_bursts, 1);
+	end(&r);
+}
+
+static void the_time_of_waiting_is_added_up(void **state)
+{
+	struct vmtap_queue_stats s, later;
+	struct rig r;
+
+	begin(&r, 1, 1, 0);
+	r.b->room[0] = 3;
+	assert_int_equal(offer(r.a->port.lanes, 10), 3);
+	s = counted(r.a, 0);
+	assert_int_equal(s.flags, VMTAP_QUEUE_USED | VMTAP_QUEUE_RX_HELD);
+	do /* it goes on while it waits */
+		later = counted(r.a, 0);
+	while (later.rx_held_ns == s.rx_held_ns);
+	assert_true(later.rx_held_ns > s.rx_held_ns);
+	s = counted(r.b, 0);
+	assert_int_equal(s.flags, VMTAP_QUEUE_USED | VMTAP_QUEUE_TX_HELD);
+	assert_int_equal(s.tx_holds, 1);
+	r.b->room[0] = 100;
+	lane_writable(r.b->port.lanes);
+	s = counted(r.a, 0);
+	assert_true(s.rx_held_ns >= later.rx_held_ns);
+	assert_int_equal(s.flags, VMTAP_QUEUE_USED);
+	later = counted(r.a, 0);
+	assert_int_equal(later.rx_held_ns, s.rx_held_ns); /* and not afterwards */
+	assert_int_equal(counted(r.b, 0).flags, VMTAP_QUEUE_USED);
+	end(&r);
+}
+
+#define COUNTED_BURSTS 20000
+
+/** struct mover - Moves frames in a thread of its own, as a worker does */
+struct mover {
+	struct port_lane *lane;
+	pthread_t thread;
+};
+
+static void *move(void *opaque)
+{
+	struct mover *m = opaque;
+
+	for (unsigned i = 0; i < COUNTED_BURSTS; i++)
+		offer(m->lane, 2);
+	return NULL;
+}
+
+/* Nobody is held for it; the thread sanitizer looks on. Counters only grow, also those of frames that are
+ * dropped behind their @send. */
+static void counters_are_read_while_frames_move(void **state)
+{
+	struct mover m;
+	uint64_t seen = 0, sent = 0;
+	struct rig r;
+
+	begin(&r, 2, 2, 0);
+	r.b->drops = true;
+	r.b->room[1] = 2 * COUNTED_BURSTS;
+	m.lane = port_lane(&r.a->port, 1);
+	assert_int_equal(pthread_create(&m.thread, NULL, move, &m), 0);
+	while (seen < 2ull * COUNTED_BURSTS) {
+		const uint64_t now = counted(r.a, 1).rx.frames, out = counted(r.b, 1).tx.frames;
+
+		assert_true(now >= seen && now <= 2ull * COUNTED_BURSTS);
+		assert_true(out >= sent && out <= COUNTED_BURSTS);
+		seen = now;
+		sent = out;
+	}
+	pthread_join(m.thread, NULL);
+	assert_int_equal(counted(r.b, 1).tx.frames, COUNTED_BURSTS);
+	assert_int_equal(counted(r.b, 1).tx.drops[VMTAP_DROP_REFUSED], COUNTED_BURSTS);
+	assert_int_equal(counted(r.b, 1).tx_bursts, COUNTED_BURSTS);
 	end(&r);
 }
 
@@ -513,6 +642,10 @@ int main(void)
 		cmocka_unit_test(as_many_pairs_are_joined_pair_by_pair),
 		cmocka_unit_test(other_numbers_of_pairs_share_a_lane),
 		cmocka_unit_test(a_lane_that_waits_holds_no_other),
+		cmocka_unit_test(each_pair_counts_for_itself),
+		cmocka_unit_test(a_loan_is_a_burst),
+		cmocka_unit_test(the_time_of_waiting_is_added_up),
+		cmocka_unit_test(counters_are_read_while_frames_move),
 		cmocka_unit_test(a_pause_is_for_all_lanes),
 		cmocka_unit_test(the_peer_is_told_of_pairs_in_use),
 		cmocka_unit_test(a_later_peer_is_told_too),

@@ -28,7 +28,8 @@ struct tap_queue {
 	struct loop_watch watch; /* fd -1 in it: detached or not started */
 	struct tap *tap;
 	unsigned index;
-	int fd; /* owned */
+	int fd;		  /* owned */
+	uint64_t wakeups; /* of its thread by it (base/counter.h) */
 	bool attached;
 	bool unwanted;		   /* by the owner of the port: tap_set_queue() */
 	bool unused;		   /* by the peer */

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/container.h"
+#include "base/counter.h"
 #include "base/iov.h"
 #include "port/tap/tap-int.h"
 
@@ -190,6 +191,7 @@ void tap_queue_ready(struct loop_watch *w, uint32_t events)
 	struct tap_queue *q = container_of(w, struct tap_queue, watch);
 	struct tap_lane *l = tap_lane_of(q->tap, q->index);
 
+	counter_add(&q->wakeups, 1);
 	if (events & EPOLLOUT) {
 		watch(l, 0, EPOLLOUT);
 		lane_writable(l->lane);

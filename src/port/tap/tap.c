@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/container.h"
+#include "base/counter.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/iov.h"
@@ -415,12 +416,25 @@ static void tap_free(struct port *p)
 	free(t);
 }
 
+static void tap_queue_stats(const struct port *p, unsigned pair, struct vmtap_queue_stats *stats)
+{
+	const struct tap *t = (const struct tap *)p;
+	const struct tap_queue *q = &t->queues[pair];
+
+	if (pair >= t->queue_cnt)
+		return;
+	stats->wakeups = counter_get(&q->wakeups);
+	if (q->taken)
+		stats->flags |= VMTAP_QUEUE_IN_KERNEL;
+}
+
 /* What is the same for all: frames, and the descriptors that they come from. */
-#define TAP_OPS                                                                             \
-	.send = tap_send, .resume = tap_resume, .set_poll = tap_set_poll,                   \
-	.leave_loops = tap_leave_loops, .moved = tap_moved, .pairs_used = tap_pairs_used,   \
-	.vhost = tap_vhost, .in_kernel = tap_vhost_is_open, .set_offload = tap_set_offload, \
-	.set_link = tap_set_link, .get_fd = tap_get_fd, .free = tap_free
+#define TAP_OPS                                                                           \
+	.queue_stats = tap_queue_stats, .send = tap_send, .resume = tap_resume,           \
+	.set_poll = tap_set_poll, .leave_loops = tap_leave_loops, .moved = tap_moved,     \
+	.pairs_used = tap_pairs_used, .vhost = tap_vhost, .in_kernel = tap_vhost_is_open, \
+	.set_offload = tap_set_offload, .set_link = tap_set_link, .get_fd = tap_get_fd,   \
+	.free = tap_free
 
 const struct port_ops tap_ops = {
 	TAP_OPS, .type = "tap", .start = tap_start, .describe = tap_describe, .close = tap_close,

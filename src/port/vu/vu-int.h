@@ -55,6 +55,7 @@ extern const char vu_help[];
  * @lent:   the kernel serves the ring (vu-vhost.c); @kernel_err, owned, watched by @trouble, is how it
  *          says that something is wrong with it
  * @declined: it said no: not asked again before the ring is set up again
+ * @kicks:  wake-ups by its kick descriptor (base/counter.h)
  * @news, @kick_code: what @tell has to say, in the port's loop: VU_NEWS_*, and an errno value
  */
 struct vu_queue_io {
@@ -68,6 +69,7 @@ struct vu_queue_io {
 	uint8_t blank_kicks;
 	uint8_t news;
 	int kick_code;
+	uint64_t kicks;
 	struct loop_task tell;
 };
 
@@ -219,6 +221,11 @@ void vu_watch_kick(struct vu *v, unsigned index, int fd);
 void vu_await_enable(struct vu *v, unsigned index);
 /** vu_kicks_end() - The session is over; no queue runs. */
 void vu_kicks_end(struct vu *v);
+
+/* vu-stats.c ----------------------------------------------------------------------- */
+
+/** vu_queue_stats() - As ops->queue_stats. */
+void vu_queue_stats(const struct port *p, unsigned pair, struct vmtap_queue_stats *stats);
 
 /* tx.c, from the guest ---------------------------------------------------------- */
 

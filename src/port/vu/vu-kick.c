@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/counter.h"
 #include "base/error.h"
 #include "port/vu/vu-int.h"
 #include "sock/say.h"
@@ -131,6 +132,7 @@ static void kick_ready(struct loop_watch *w, uint32_t events)
 	struct vu_queue_io *io = container_of(w, struct vu_queue_io, kick);
 	ssize_t n = read_kick(w->fd);
 
+	counter_add(&io->kicks, 1);
 	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
 		loop_del(vu_loop(io->vu, io->index), w);
 		io->kick_code = n ? errno : 0;

@@ -544,6 +544,7 @@ static const struct port_ops vu_ops = {
 	.set_link = vu_set_link,
 	.peer_link = vu_peer_link,
 	.describe = vu_describe,
+	.queue_stats = vu_queue_stats,
 	.get_fd = vu_get_fd,
 	.close = vu_close,
 	.free = vu_free,

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/* Commands about what queue pairs count. */
+#include "ctl/command.h"
+
+static json_t *number(uint64_t n)
+{
+	return json_integer((json_int_t)n);
+}
+
+static json_t *drops_json(const struct vmtap_counters *c)
+{
+	json_t *drops = json_object();
+
+	for (unsigned i = 0; i < VMTAP_DROP_CNT; i++)
+		if (c->drops[i])
+			json_object_set_new(drops, vmtap_drop_name(i), number(c->drops[i]));
+	return drops;
+}
+
+/* One way of a queue pair; what only rings have is left out where there is none. */
+static json_t *way_json(const struct vmtap_counters *c, uint64_t bursts, uint64_t holds,
+			uint64_t held_ns, bool held)
+{
+	return json_pack("{so,so,so,so,so,so,so,sb}", "frames", number(c->frames), "bytes",
+			 number(c->bytes), "gso_frames", number(c->gso_frames), "drops",
+			 drops_json(c), "bursts", number(bursts), "holds", number(holds), "held_ns",
+			 number(held_ns), "held", held);
+}
+
+static void add_ring(json_t *way, uint64_t kicks, uint64_t calls, uint32_t size, bool started,
+		     bool enabled)
+{
+	json_object_set_new(way, "ring",
+			    json_pack("{sI,sb,sb,so,so}", "size", (json_int_t)size, "started",
+				      started, "enabled", enabled, "kicks", number(kicks), "calls",
+				      number(calls)));
+}
+
+static json_t *pair_json(const struct vmtap_port *port, unsigned pair,
+			 const struct vmtap_queue_stats *s)
+{
+	const uint32_t f = s->flags;
+	json_t *rx = way_json(&s->rx, s->rx_bursts, s->rx_holds, s->rx_held_ns,
+			      f & VMTAP_QUEUE_RX_HELD);
+	json_t *tx = way_json(&s->tx, s->tx_bursts, s->tx_holds, s->tx_held_ns,
+			      f & VMTAP_QUEUE_TX_HELD);
+
+	if (f & VMTAP_QUEUE_HAS_RINGS) {
+		add_ring(rx, s->rx_kicks, s->rx_calls, s->rx_ring, f & VMTAP_QUEUE_RX_STARTED,
+			 f & VMTAP_QUEUE_RX_ENABLED);
+		add_ring(tx, s->tx_kicks, s->tx_calls, s->tx_ring, f & VMTAP_QUEUE_TX_STARTED,
+			 f & VMTAP_QUEUE_TX_ENABLED);
+	}
+	return json_pack("{ss,sI,sb,sb,so,so,so}", "id", vmtap_port_name(port), "queue",
+			 (json_int_t)pair, "used", !!(f & VMTAP_QUEUE_USED), "in_kernel",
+			 !!(f & VMTAP_QUEUE_IN_KERNEL), "wakeups", number(s->wakeups), "rx", rx,
+			 "tx", tx);
+}
+
+static void add_pairs(void *opaque, struct vmtap_port *port)
+{
+	struct vmtap_queue_stats s;
+
+	for (unsigned i = 0; vmtap_port_queue_stats(port, i, &s, sizeof(s)) == 0; i++)
+		json_array_append_new(opaque, pair_json(port, i, &s));
+}
+
+static json_t *query_queues(struct call *c, json_t *args, struct vmtap_error *err)
+{
+	const char *name = arg_str(args, "id", NULL);
+	struct vmtap_port *port = name ? state_port_find(c->state, name, "look at it", err) : NULL;
+	json_t *rows;
+
+	if (name && !port)
+		return NULL;
+	rows = json_array();
+	if (rows && port)
+		add_pairs(rows, port);
+	else if (rows)
+		state_each_port(c->state, add_pairs, rows);
+	return rows;
+}
+
+static const struct command_arg query_args[] = {
+	{ "id", ARG_STRING, .help = "this port only" },
+	{ 0 },
+};
+
+const struct command stats_commands[] = {
+	{
+		.name = "query-queues",
+		.role = ROLE_READ,
+		.summary = "Counters of each queue pair since its port was opened",
+		.returns = "an array of objects with id, queue, used, in_kernel (the kernel carries the "
+			   "frames, and they are not counted), wakeups, and rx and tx: frames, bytes, "
+			   "gso_frames, drops by cause, bursts, holds, held_ns, held (now), and for "
+			   "vhost-user ring: size, started, enabled, kicks, calls",
+		.args = query_args,
+		.run = query_queues,
+	},
+	{ 0 },
+};
