@@ -40,10 +40,10 @@ static json_t *pair_json(const struct vmtap_port *port, unsigned pair,
 			 const struct vmtap_queue_stats *s)
 {
 	const uint32_t f = s->flags;
-	json_t *rx = way_json(&s->rx, s->rx_bursts, s->rx_holds, s->rx_held_ns,
-			      f & VMTAP_QUEUE_RX_HELD);
-	json_t *tx = way_json(&s->tx, s->tx_bursts, s->tx_holds, s->tx_held_ns,
-			      f & VMTAP_QUEUE_TX_HELD);
+	json_t *rx =
+		way_json(&s->rx, s->rx_bursts, s->rx_holds, s->rx_held_ns, f & VMTAP_QUEUE_RX_HELD);
+	json_t *tx =
+		way_json(&s->tx, s->tx_bursts, s->tx_holds, s->tx_held_ns, f & VMTAP_QUEUE_TX_HELD);
 
 	if (f & VMTAP_QUEUE_HAS_RINGS) {
 		add_ring(rx, s->rx_kicks, s->rx_calls, s->rx_ring, f & VMTAP_QUEUE_RX_STARTED,
@@ -91,10 +91,11 @@ const struct command stats_commands[] = {
 		.name = "query-queues",
 		.role = ROLE_READ,
 		.summary = "Counters of each queue pair since its port was opened",
-		.returns = "an array of objects with id, queue, used, in_kernel (the kernel carries the "
-			   "frames, and they are not counted), wakeups, and rx and tx: frames, bytes, "
-			   "gso_frames, drops by cause, bursts, holds, held_ns, held (now), and for "
-			   "vhost-user ring: size, started, enabled, kicks, calls",
+		.returns =
+			"an array of objects with id, queue, used, in_kernel (the kernel carries the "
+			"frames, and they are not counted), wakeups, and rx and tx: frames, bytes, "
+			"gso_frames, drops by cause, bursts, holds, held_ns, held (now), and for "
+			"vhost-user ring: size, started, enabled, kicks, calls",
 		.args = query_args,
 		.run = query_queues,
 	},
