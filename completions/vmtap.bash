@@ -117,12 +117,12 @@ _vmtap() {
 	true--engine=*) _vmtap_reply "$word" --engine={auto,io_uring,plain} ;;
 	true-*)
 		_vmtap_reply "$word" --verbose --quiet --log-format= --stats= --engine= --workers= --cpus= --poll-us= --wait --yes --json \
-			--pid= --cmdline= --control= --control-mode= --control-group= --schema --help --version
+			--pid= --cmdline= --control= --control-mode= --control-group= --schema --watch --prometheus --help --version
 		[[ ${#COMPREPLY[@]} != 1 || ${COMPREPLY[0]} != *= ]] || compopt -o nospace
 		;;
 	*)
 		case $command in
-		'') _vmtap_reply "$word" connect serve ctl check exec list reap doctor help ;;
+		'') _vmtap_reply "$word" connect serve ctl stats check exec list reap doctor help ;;
 		connect) ((args >= 2)) || _vmtap_port "$program" "$word" ;;
 		check) _vmtap_port "$program" "$word" ;;
 		ctl) _vmtap_ctl "$program" "$word" "${typed[@]}" ;;

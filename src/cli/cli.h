@@ -22,8 +22,10 @@ enum {
 /** struct cli - Options that all commands share. */
 struct cli {
 	enum vmtap_log_level log_level;
-	bool json;	/* --log-format json */
-	double stats_s; /* --stats; 0: none */
+	bool json;	 /* --log-format json */
+	double stats_s;	 /* --stats; 0: none */
+	double watch_s;	 /* stats --watch; 0: once */
+	bool prometheus; /* stats --prometheus */
 	enum vmtap_engine engine;
 	unsigned workers, poll_us;
 	unsigned cpus[CPUS_MAX], cpu_cnt;	  /* --cpus; none: anywhere */
@@ -56,6 +58,7 @@ int cmd_reap(const struct cli *cli, int argc, char **argv);
 int cmd_doctor(const struct cli *cli, int argc, char **argv);
 int cmd_ctl(const struct cli *cli, int argc, char **argv);
 int cmd_serve(const struct cli *cli, int argc, char **argv);
+int cmd_stats(const struct cli *cli, int argc, char **argv);
 int cmd_help(int argc, char **argv);
 /** cmd_complete() - Words that may follow, one a line, for the shells' completion. */
 int cmd_complete(int argc, char **argv);
@@ -81,6 +84,10 @@ struct stats_row {
 	struct vmtap_stats last;
 };
 
+/** human() - 1234567 as "1.23M": four characters of digits at most. Return: @buf. */
+const char *human(double value, char buf[16]);
+/** prometheus_show() - The rows of query-queues as Prometheus' text. */
+void prometheus_show(const json_t *rows);
 /** stats_live() - A line a port: what moved since the last call, @interval_s ago. */
 void stats_live(const struct cli *cli, struct stats_row *rows, unsigned cnt, double interval_s);
 /** stats_summary() - A table of everything since the start. */

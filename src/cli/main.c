@@ -30,6 +30,8 @@ enum {
 	OPT_CONTROL_MODE,
 	OPT_CONTROL_GROUP,
 	OPT_SCHEMA,
+	OPT_WATCH,
+	OPT_PROMETHEUS,
 };
 
 /* A closed stdin, stdout or stderr would be the number of the next socket that is opened. */
@@ -60,15 +62,14 @@ static int printed(int ret)
 	return EXIT_FAILED;
 }
 
-static int parse_stats(struct cli *cli, const char *text)
+static int parse_seconds(const char *what, const char *text, double *secs)
 {
 	char *end;
 
 	errno = 0;
-	cli->stats_s = strtod(text, &end);
-	if (end == text || *end || errno || !isfinite(cli->stats_s) || cli->stats_s < 0.1 ||
-	    cli->stats_s > 86400)
-		return bad_usage("--stats takes seconds, 0.1 to 86400, not", text);
+	*secs = strtod(text, &end);
+	if (end == text || *end || errno || !isfinite(*secs) || *secs < 0.1 || *secs > 86400)
+		return bad_usage(what, text);
 	return 0;
 }
 
@@ -154,6 +155,8 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 		{ "control-mode", required_argument, NULL, OPT_CONTROL_MODE },
 		{ "control-group", required_argument, NULL, OPT_CONTROL_GROUP },
 		{ "schema", no_argument, NULL, OPT_SCHEMA },
+		{ "watch", optional_argument, NULL, OPT_WATCH },
+		{ "prometheus", no_argument, NULL, OPT_PROMETHEUS },
 		{ "yes", no_argument, NULL, 'y' },
 		{ "engine", required_argument, NULL, OPT_ENGINE },
 		{ "workers", required_argument, NULL, OPT_WORKERS },
@@ -233,7 +236,17 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 				return ret;
 			break;
 		case OPT_STATS:
-			ret = parse_stats(cli, optarg);
+			ret = parse_seconds("--stats takes seconds, 0.1 to 86400, not", optarg,
+					    &cli->stats_s);
+			if (ret)
+				return ret;
+			break;
+		case OPT_PROMETHEUS:
+			cli->prometheus = true;
+			break;
+		case OPT_WATCH:
+			ret = parse_seconds("--watch takes seconds, 0.1 to 86400, not",
+					    optarg ? optarg : "1", &cli->watch_s);
 			if (ret)
 				return ret;
 			break;
@@ -258,6 +271,7 @@ static const struct {
 	{ "exec", cmd_exec, false },	   { "list", cmd_list, true },
 	{ "reap", cmd_reap, true },	   { "doctor", cmd_doctor, true },
 	{ "serve", cmd_serve, false },	   { "ctl", cmd_ctl, true },
+	{ "stats", cmd_stats, true },
 };
 
 int main(int argc, char **argv)
@@ -279,7 +293,7 @@ int main(int argc, char **argv)
 	command = argv[optind];
 	if (!command)
 		return bad_usage(
-			"a command is missing: connect, serve, ctl, check, exec, list, reap, doctor or help",
+			"a command is missing: connect, serve, ctl, stats, check, exec, list, reap, doctor or help",
 			NULL);
 	argc -= optind + 1;
 	argv += optind + 1;
@@ -292,6 +306,6 @@ int main(int argc, char **argv)
 	if (strcmp(command, "help") == 0)
 		return printed(cmd_help(argc, argv));
 	return bad_usage(
-		"there is no such command (connect, serve, ctl, check, exec, list, reap, doctor, help)",
+		"there is no such command (connect, serve, ctl, stats, check, exec, list, reap, doctor, help)",
 		command);
 }

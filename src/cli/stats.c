@@ -15,8 +15,7 @@ static uint64_t drops(const struct vmtap_counters *c)
 	return sum;
 }
 
-/* 1234567 as "1.23M": four characters of digits at most. */
-static const char *human(double value, char buf[16])
+const char *human(double value, char buf[16])
 {
 	static const char units[] = " kMGTP";
 	unsigned u = 0;

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: MIT
 """What is counted of queue pairs: exact after known traffic, and by cause."""
 
+import json
+import re
 import socket
+import subprocess
 import time
 
 import pytest
 
+import vmtap
 from ctl import Refused, Serve
 from netns import wait_until
 from tuntap import Packets, frame
@@ -89,6 +93,100 @@ def test_each_queue_has_a_row(ns, ctl):
     assert [row["queue"] for row in queues(ctl, "vm0")] == [0, 1, 2]
     with pytest.raises(Refused, match="there is no"):
         queues(ctl, "vm1")
+
+
+def run_stats(ctl_path, *args):
+    return subprocess.run([vmtap.program(), "--control", ctl_path, "stats", *args], text=True, capture_output=True,
+                          stdin=subprocess.DEVNULL, timeout=30)
+
+
+def test_a_table_for_people(ns, folder):
+    with Serve(ns, folder) as server, server.client() as ctl:
+        ctl.run("port_add", type="null", id="gen", size=60, count=1000)
+        ctl.run("port_add", type="null", id="sink")
+        ctl.run("connect", id="gen", peer="sink")
+        wait_until(lambda: queues(ctl, "sink")[0]["tx"]["frames"] == 1000)
+        done = run_stats(server.path)
+        assert (done.returncode, done.stderr) == (0, "")
+        lines = done.stdout.splitlines()
+        assert lines[0].split()[:4] == ["port", "queue", "frames", "bytes"] and len(lines) == 5
+        assert lines[1].split()[:4] == ["gen", "0", "in", "1000"] and lines[1].endswith("none")
+        assert lines[4].split()[:3] == ["out", "1000", "60.0kB"]
+        done = run_stats(server.path, "sink", "--json")
+        assert json.loads(done.stdout) == queues(ctl, "sink")
+        done = run_stats(server.path, "nobody")
+        assert done.returncode == 1 and "nobody" in done.stderr and done.stdout.count("\n") <= 1
+    assert run_stats(server.path).returncode == 3
+
+
+SAMPLE = re.compile(r'(?P<name>[a-z_]+)\{port="(?P<port>[^"\\\n]*)",queue="(?P<queue>\d+)"(,cause="(?P<cause>[a-z-]+)")?\} '
+                    r"(?P<value>\d+(\.\d+)?)")
+
+
+def metrics(text):
+    # by name, port, queue and cause, as strictly as the format is
+    found, family, kind = {}, None, None
+    families = set()
+    assert text.endswith("\n")
+    for line in text.splitlines():
+        if line.startswith("# HELP "):
+            family = line.split()[2]
+            assert family not in families and len(line.split()) > 3
+            families.add(family)
+            kind = None
+        elif line.startswith("# TYPE "):
+            assert kind is None and line.split()[2] == family
+            kind = line.split()[3]
+            assert kind == ("counter" if family.endswith("_total") else "gauge")
+        else:
+            sample = SAMPLE.fullmatch(line)
+            assert sample and sample["name"] == family and kind, line
+            key = sample["name"], sample["port"], sample["queue"], sample["cause"]
+            assert key not in found
+            found[key] = float(sample["value"])
+    return found
+
+
+def test_prometheus(ns, folder):
+    with Serve(ns, folder) as server, server.client() as ctl:
+        ctl.run("port_add", type="null", id="gen", size=60, count=1000)
+        ctl.run("port_add", type="null", id="sink")
+        ctl.run("port_add", type="vhost-user", id="g", server=True, path=folder + "/vu.sock")
+        ctl.run("connect", id="gen", peer="sink")
+        wait_until(lambda: queues(ctl, "sink")[0]["tx"]["frames"] == 1000)
+        found = metrics(run_stats(server.path, "--prometheus").stdout)
+        assert found["vmtap_port_receive_frames_total", "gen", "0", None] == 1000
+        assert found["vmtap_port_transmit_bytes_total", "sink", "0", None] == 60000
+        assert found["vmtap_port_receive_ring_kicks_total", "g", "0", None] == 0
+        assert ("vmtap_port_receive_ring_kicks_total", "gen", "0", None) not in found
+        ctl.run("set_link", name="sink", up=False)
+        ctl.run("port_add", type="null", id="more", count=10)
+        ctl.run("disconnect", id="gen")
+        ctl.run("connect", id="more", peer="sink")
+        wait_until(lambda: queues(ctl, "sink")[0]["tx"]["drops"] or queues(ctl, "more")[0]["rx"]["drops"])
+        found = metrics(run_stats(server.path, "--prometheus").stdout)
+        assert {key[3] for key in found if key[3]} == {"link-down"}
+        assert {key[1] for key in metrics(run_stats(server.path, "--prometheus", "g", "g").stdout)} == {"g"}
+
+
+def test_rates_while_watching(ns, folder):
+    with Serve(ns, folder) as server, server.client() as ctl:
+        ctl.run("port_add", type="null", id="gen", size=1000)
+        ctl.run("port_add", type="null", id="sink")
+        ctl.run("connect", id="gen", peer="sink")
+        with subprocess.Popen([vmtap.program(), "--control", server.path, "stats", "--watch=0.1", "sink"], text=True,
+                              stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as watch:
+            lines = [watch.stdout.readline() for _ in range(7)]
+            watch.terminate()
+        assert "frames/s" not in lines[0] and "frames/s" in lines[4]
+        rates = lines[6].split()
+        assert rates[0] == "out" and rates[4][-1] in "kM" and rates[5][-1] in "MG", lines
+
+
+@pytest.mark.parametrize("text", ["0", "x", "nan", "1s"])
+def test_a_time_to_watch_that_cannot_be(ns, text):
+    done = vmtap.run(ns, "stats", "--watch=" + text)
+    assert done.returncode == 2 and "--watch takes seconds" in done.stderr
 
 
 def test_rings_of_a_guest(ns, folder, ctl):
