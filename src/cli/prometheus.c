@@ -21,10 +21,10 @@ struct metric {
 	bool nanoseconds, causes;
 };
 
-#define BOTH_WAYS(what, text, ...)                                                                  \
-	{ "vmtap_port_receive_" what, text ", entering by the port", "rx", __VA_ARGS__ },           \
-	{                                                                                           \
-		"vmtap_port_transmit_" what, text ", leaving by the port", "tx", __VA_ARGS__        \
+#define BOTH_WAYS(what, text, ...)                                                           \
+	{ "vmtap_port_receive_" what, text ", entering by the port", "rx", __VA_ARGS__ },    \
+	{                                                                                    \
+		"vmtap_port_transmit_" what, text ", leaving by the port", "tx", __VA_ARGS__ \
 	}
 
 static const struct metric metrics[] = {
@@ -34,16 +34,18 @@ static const struct metric metrics[] = {
 	BOTH_WAYS("bursts_total", "Times that frames moved", "bursts"),
 	BOTH_WAYS("drops_total", "Frames that were dropped, by cause", "drops", .causes = true),
 	BOTH_WAYS("holds_total", "Times that frames had to wait", "holds"),
-	BOTH_WAYS("held_seconds_total", "Time that frames had to wait", "held_ns", .nanoseconds = true),
+	BOTH_WAYS("held_seconds_total", "Time that frames had to wait", "held_ns",
+		  .nanoseconds = true),
 	BOTH_WAYS("held", "Whether frames wait now", "held"),
-	BOTH_WAYS("ring_entries", "Size of the guest's ring, 0 when it is not started", "ring.size"),
+	BOTH_WAYS("ring_entries", "Size of the guest's ring, 0 when it is not started",
+		  "ring.size"),
 	BOTH_WAYS("ring_enabled", "Whether the guest's ring is enabled", "ring.enabled"),
 	BOTH_WAYS("ring_kicks_total", "Kicks by the guest", "ring.kicks"),
 	BOTH_WAYS("ring_calls_total", "Calls of the guest", "ring.calls"),
-	{ "vmtap_port_wakeups_total", "Times that a descriptor of the queue pair woke its thread", NULL,
-	  "wakeups" },
-	{ "vmtap_port_in_kernel", "Whether the kernel carries the frames, which are not counted then",
-	  NULL, "in_kernel" },
+	{ "vmtap_port_wakeups_total", "Times that a descriptor of the queue pair woke its thread",
+	  NULL, "wakeups" },
+	{ "vmtap_port_in_kernel",
+	  "Whether the kernel carries the frames, which are not counted then", NULL, "in_kernel" },
 };
 
 static void put_label(const char *text)
@@ -59,13 +61,15 @@ static void put_label(const char *text)
 	}
 }
 
-static void put_sample(const struct metric *m, const json_t *row, const char *cause, const json_t *value)
+static void put_sample(const struct metric *m, const json_t *row, const char *cause,
+		       const json_t *value)
 {
 	const char *id = json_string_value(json_object_get(row, "id"));
 
 	printf("%s{port=\"", m->name);
 	put_label(id ? id : "");
-	printf("\",queue=\"%" JSON_INTEGER_FORMAT "\"", json_integer_value(json_object_get(row, "queue")));
+	printf("\",queue=\"%" JSON_INTEGER_FORMAT "\"",
+	       json_integer_value(json_object_get(row, "queue")));
 	if (cause) {
 		fputs(",cause=\"", stdout);
 		put_label(cause);

@@ -119,7 +119,8 @@ static void show_drops(const json_t *way)
 		fputs("none", stdout);
 	json_object_foreach(drops, cause, cnt)
 	{
-		printf("%s%" JSON_INTEGER_FORMAT " %s", n++ ? ", " : "", json_integer_value(cnt), cause);
+		printf("%s%" JSON_INTEGER_FORMAT " %s", n++ ? ", " : "", json_integer_value(cnt),
+		       cause);
 	}
 	putchar('\n');
 }
@@ -170,8 +171,8 @@ static void show_table(const struct sample *now, const struct sample *last)
 
 		printf("%-16s %5" PRIu64 " ", id ? id : "", number(row, "queue"));
 		show_way("rx", row, last ? (was ? was : row) : NULL, secs);
-		printf("%-16s %5s ", json_is_true(json_object_get(row, "in_kernel")) ? " in the kernel" : "",
-		       "");
+		printf("%-16s %5s ",
+		       json_is_true(json_object_get(row, "in_kernel")) ? " in the kernel" : "", "");
 		show_way("tx", row, last ? (was ? was : row) : NULL, secs);
 	}
 }

@@ -119,7 +119,7 @@ static void unlink_member(struct switch_member *m)
 static void release(struct port *p)
 {
 	p->junction = NULL;
-	p->lanes->blocked = false;
+	lane_unblock(p->lanes);
 	if (p->closed)
 		return;
 	if (p->ops->vhost_changed)
