@@ -183,8 +183,8 @@ tsan() {
 	build build-tsan -Db_sanitize=thread -Dbuildtype=debugoptimized
 	export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
 	unit build-tsan "thread sanitizer" vring-threads guard mem dirty loop worker lanes limit
-	suite "$frames tests/net/test_vhost_user_load.py tests/net/test_vhost_user_wrong.py" \
-		"vhost-user with workers under the thread sanitizer" \
+	suite "$frames tests/net/test_vhost_user_load.py tests/net/test_vhost_user_wrong.py tests/net/test_ctl.py" \
+		"vhost-user and the control socket with workers under the thread sanitizer" \
 		VMTAP_BUILD="$PWD/build-tsan" VMTAP="$PWD/build-tsan/vmtap" VMTAP_ARGS=--workers=2
 	unset TSAN_OPTIONS
 }

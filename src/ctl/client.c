@@ -73,7 +73,7 @@ void client_event(struct client *c, const char *text, size_t len)
 
 /* --------------------------------------------------------------------- input */
 
-/* Descriptors that came along with bytes. More than fit: all that came are closed by the caller. */
+/* Descriptors that came along with bytes. Those that do not fit, or that nobody may use, are closed. */
 static void take_fds(struct client *c, const struct cmsghdr *head)
 {
 	unsigned cnt = (unsigned)((head->cmsg_len - CMSG_LEN(0)) / sizeof(int));
@@ -82,7 +82,7 @@ static void take_fds(struct client *c, const struct cmsghdr *head)
 		int fd;
 
 		memcpy(&fd, CMSG_DATA(head) + i * sizeof(int), sizeof(int));
-		if (c->call.in_cnt < CALL_FDS_MAX)
+		if (c->call.in_cnt < CALL_FDS_MAX && c->call.role == ROLE_ADMIN)
 			c->call.in[c->call.in_cnt++] = fd;
 		else
 			fd_close(&fd);
@@ -132,11 +132,10 @@ static void read_some(struct client *c)
 		c->over = true;
 }
 
-/* Descriptors belong to the commands that came with them, and to one that is only half here. */
+/* Descriptors belong to the commands that came with them, and to one that is only half here. There are clients
+ * that send them with a blank in front of it, so they wait for a command. */
 static void drop_fds(struct client *c)
 {
-	if (!stream_is_idle(&c->in))
-		return;
 	for (unsigned i = 0; i < c->call.in_cnt; i++)
 		fd_close(&c->call.in[i]);
 	c->call.in_cnt = 0;
@@ -145,6 +144,7 @@ static void drop_fds(struct client *c)
 /* Run what is complete. Return: whether some may be left. */
 static bool run_commands(struct client *c)
 {
+	bool answered = false;
 	const char *doc;
 	size_t len;
 
@@ -155,9 +155,11 @@ static bool run_commands(struct client *c)
 			return false;
 		item = stream_next(&c->in, &doc, &len);
 		if (item == STREAM_NONE) {
-			drop_fds(c);
+			if (answered && stream_is_idle(&c->in))
+				drop_fds(c);
 			return false;
 		}
+		answered = true;
 		answer(c, item == STREAM_DOC ? qmp_answer(&c->qmp, &c->call, doc, len)
 					     : qmp_refusal(item));
 	}

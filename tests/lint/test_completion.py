@@ -58,7 +58,7 @@ def test_bash_offers_commands(bash, commands):
 
 
 def test_bash_offers_options(bash):
-    assert bash("vmtap --s") == (["--stats="], {"nospace"})
+    assert bash("vmtap --st") == (["--stats="], {"nospace"})
     assert bash("vmtap connect --ver") == (["--verbose", "--version"], set())
     assert bash("vmtap -v --qui") == (["--quiet"], set())
 

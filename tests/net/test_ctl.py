@@ -236,6 +236,17 @@ def test_descriptors_that_nobody_asked_for_are_closed(server, ctl):
         wait_until(lambda: server.descriptors() == before)
 
 
+def test_a_descriptor_may_come_in_front_of_its_command(server, ctl):
+    """As Ganeti sends it: with a blank, in a message of its own."""
+    before = server.descriptors()
+    with open("/dev/null") as null:
+        ctl.send(" ", fds=[null.fileno()])
+        wait_until(lambda: server.descriptors() == before + 1)
+        ctl.run("getfd", fdname="a")
+    ctl.run("closefd", fdname="a")
+    assert server.descriptors() == before
+
+
 def test_a_tap_is_opened_for_a_client(ns, server, ctl):
     said = ctl.run("open_tap", ifname="vm0", queues=2, script="no", downscript="no", id="t0")
     assert (said["id"], said["ifname"], said["fds"], said["vhostfds"]) == ("t0", "vm0", 2, 0)
