@@ -186,7 +186,7 @@ static const struct command_arg id_args[] = {
 
 static const struct command_arg connect_args[] = {
 	{ "id", ARG_STRING, true, .help = "the port" },
-	{ "peer", ARG_STRING, true, .help = "another port" },
+	{ "peer", ARG_STRING, true, .help = "another port, or a switch" },
 	{ 0 },
 };
 
@@ -236,7 +236,7 @@ const struct command port_commands[] = {
 	{
 		.name = "connect",
 		.role = ROLE_ADMIN,
-		.summary = "Join a port to another",
+		.summary = "Join a port to another, or to a switch",
 		.args = connect_args,
 		.run = connect_ports,
 	},

@@ -11,7 +11,8 @@
 #include "base/fd.h"
 
 static const struct command *const tables[] = {
-	session_commands, port_commands, stats_commands, broker_commands, limit_commands,
+	session_commands, port_commands,   switch_commands,
+	stats_commands,	  broker_commands, limit_commands,
 };
 
 static const struct command_arg port_event[] = {
@@ -34,6 +35,11 @@ static const struct command_arg join_event[] = {
 	{ 0 },
 };
 
+static const struct command_arg switch_event[] = {
+	{ "id", ARG_STRING, true, .help = "the switch" },
+	{ 0 },
+};
+
 static const struct command_arg link_event[] = {
 	{ "id", ARG_STRING, true, .help = "the port" },
 	{ "up", ARG_BOOL, true, .help = "whether its link is up now" },
@@ -48,6 +54,8 @@ static const struct event_info events[] = {
 	{ "PORT_DELETED", "a port was closed and its name is free", port_event },
 	{ "PORT_CONNECTED", "a port was joined to another, or to a switch", join_event },
 	{ "PORT_DISCONNECTED", "that ended", join_event },
+	{ "SWITCH_ADDED", "a switch was made", switch_event },
+	{ "SWITCH_DELETED", "a switch was removed", switch_event },
 	{ "LINK_CHANGED", "set_link changed a port's link", link_event },
 	{ "SHUTDOWN", "the server ends; it closes its ports after this", NULL },
 };

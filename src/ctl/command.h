@@ -117,6 +117,7 @@ void call_fini(struct call *c);
 extern const struct command session_commands[];
 extern const struct command port_commands[];
 extern const struct command stats_commands[];
+extern const struct command switch_commands[];
 extern const struct command broker_commands[];
 extern const struct command limit_commands[];
 

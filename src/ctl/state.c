@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What `vmtap serve` has: an instance, and by name its ports and how they are joined. */
+/* What `vmtap serve` has: an instance, and by name its ports, its switches and how they are joined. */
 #include "ctl/state.h"
 
 #include <stdarg.h>
@@ -11,11 +11,20 @@
 #include "base/error.h"
 #include "ctl/command.h"
 
+/** struct lan - A switch */
+struct lan {
+	struct lan *next;
+	struct vmtap_switch *sw;
+	char *spec;
+};
+
 /**
  * struct entry - A port
- * @link, @peer: what it is joined to; the other port's entry has the same @link
+ * @link, @peer: the port that it is joined to, whose entry has the same @link
+ * @lan: the switch that it is joined to
  */
 struct entry {
+	struct lan *lan;
 	struct vmtap_port *port;
 	char *spec;
 	struct vmtap_link *link;
@@ -29,6 +38,7 @@ struct state {
 	struct vmtap_config config; /* its log and opaque are the program's */
 	struct entry **entries;
 	unsigned cnt, room;
+	struct lan *lans; /* in the order in which they were made */
 	struct state_observer *observers;
 	bool over;
 };
@@ -225,6 +235,8 @@ const char *state_port_peer(struct state *s, const char *name)
 {
 	const struct entry *e = find(s, name);
 
+	if (e && e->lan)
+		return vmtap_switch_name(e->lan->sw);
 	return e && e->peer ? vmtap_port_name(e->peer->port) : NULL;
 }
 
@@ -252,6 +264,23 @@ void state_each_port(struct state *s, void (*row)(void *opaque, struct vmtap_por
 {
 	for (unsigned i = 0; i < s->cnt; i++)
 		row(opaque, s->entries[i]->port);
+}
+
+static struct lan *find_lan(const struct state *s, const char *name)
+{
+	for (struct lan *l = s->lans; l; l = l->next)
+		if (strcmp(vmtap_switch_name(l->sw), name) == 0)
+			return l;
+	return NULL;
+}
+
+/* A @kind of another @other's name. */
+static int taken(const char *name, const char *kind, const char *other, struct vmtap_error *err)
+{
+	error_set(err, EEXIST, "", "open it", "there is a %s of that name", other);
+	error_object(err, "%s %.60s", kind, name);
+	error_remedy(err, "choose another id");
+	return -EEXIST;
 }
 
 /* Room for one more. */
@@ -293,6 +322,12 @@ struct vmtap_port *state_port_open(struct state *s, const char *spec, struct vmt
 		entry_free(e);
 		return NULL;
 	}
+	if (find_lan(s, vmtap_port_name(e->port))) {
+		taken(vmtap_port_name(e->port), "port", "switch", err);
+		vmtap_port_close(e->port);
+		entry_free(e);
+		return NULL;
+	}
 	e->link_up = true;
 	s->entries[s->cnt++] = e;
 	ctl_event(s, "PORT_ADDED", port_data(e->port));
@@ -308,19 +343,29 @@ int state_port_add(struct state *s, const char *spec, struct vmtap_error *err)
 	return state_port_open(s, spec, err) ? 0 : -err->code;
 }
 
+static void tell_joined(struct state *s, const char *event, const struct entry *e, const char *peer)
+{
+	ctl_event(s, event, json_pack("{ss,ss}", "id", vmtap_port_name(e->port), "peer", peer));
+}
+
 /* Out of what it is joined to. */
 static void leave(struct state *s, struct entry *e)
 {
 	struct entry *peer = e->peer;
 
+	if (e->lan) {
+		struct lan *lan = e->lan;
+
+		e->lan = NULL;
+		vmtap_switch_remove(lan->sw, e->port);
+		tell_joined(s, "PORT_DISCONNECTED", e, vmtap_switch_name(lan->sw));
+	}
 	if (!e->link)
 		return;
 	vmtap_link_free(e->link);
 	e->link = peer->link = NULL;
 	e->peer = peer->peer = NULL;
-	ctl_event(s, "PORT_DISCONNECTED",
-		  json_pack("{ss,ss}", "id", vmtap_port_name(e->port), "peer",
-			    vmtap_port_name(peer->port)));
+	tell_joined(s, "PORT_DISCONNECTED", e, vmtap_port_name(peer->port));
 }
 
 static void del(struct state *s, struct entry *e)
@@ -362,13 +407,36 @@ int state_set_link(struct state *s, const char *name, bool up, struct vmtap_erro
 	return 0;
 }
 
+static int join_lan(struct state *s, struct entry *e, struct lan *lan, struct vmtap_error *err)
+{
+	int ret = vmtap_switch_add(lan->sw, e->port, err);
+
+	if (ret < 0)
+		return ret;
+	e->lan = lan;
+	tell_joined(s, "PORT_CONNECTED", e, vmtap_switch_name(lan->sw));
+	return 0;
+}
+
 int state_connect(struct state *s, const char *a, const char *b, struct vmtap_error *err)
 {
-	struct entry *x = need(s, a, "connect it", err), *y;
+	struct entry *x, *y;
 	struct vmtap_link *link;
+	struct lan *lan = find_lan(s, a);
 
+	if (lan) { /* the port first */
+		const char *port = b;
+
+		b = a;
+		a = port;
+	} else {
+		lan = find_lan(s, b);
+	}
+	x = need(s, a, "connect it", err);
 	if (!x)
 		return -CTL_NO_DEVICE;
+	if (lan)
+		return join_lan(s, x, lan, err);
 	y = need(s, b, "connect it", err);
 	if (!y)
 		return -CTL_NO_DEVICE;
@@ -378,7 +446,7 @@ int state_connect(struct state *s, const char *a, const char *b, struct vmtap_er
 	x->link = y->link = link;
 	x->peer = y;
 	y->peer = x;
-	ctl_event(s, "PORT_CONNECTED", json_pack("{ss,ss}", "id", a, "peer", b));
+	tell_joined(s, "PORT_CONNECTED", x, b);
 	return 0;
 }
 
@@ -388,7 +456,7 @@ int state_disconnect(struct state *s, const char *port, struct vmtap_error *err)
 
 	if (!e)
 		return -CTL_NO_DEVICE;
-	if (!e->link) {
+	if (!e->link && !e->lan) {
 		error_set(err, ENOTCONN, "", "disconnect it", "it is joined to nothing");
 		error_object(err, "port %.60s", port);
 		return -ENOTCONN;
@@ -397,10 +465,117 @@ int state_disconnect(struct state *s, const char *port, struct vmtap_error *err)
 	return 0;
 }
 
+/* ------------------------------------------------------------------ switches */
+
+struct vmtap_switch *state_switch(struct state *s, const char *name)
+{
+	const struct lan *l = find_lan(s, name);
+
+	return l ? l->sw : NULL;
+}
+
+struct vmtap_switch *state_switch_find(struct state *s, const char *name, const char *action,
+				       struct vmtap_error *err)
+{
+	const struct lan *l = find_lan(s, name);
+
+	if (l)
+		return l->sw;
+	error_set(err, CTL_NO_DEVICE, "", action, "there is no switch of that name");
+	error_object(err, "switch %.60s", name);
+	error_remedy(err, "query-switches lists what there is");
+	return NULL;
+}
+
+const char *state_switch_spec(struct state *s, const char *name)
+{
+	const struct lan *l = find_lan(s, name);
+
+	return l ? l->spec : NULL;
+}
+
+void state_each_switch(struct state *s, void (*row)(void *opaque, struct vmtap_switch *sw),
+		       void *opaque)
+{
+	for (struct lan *l = s->lans; l; l = l->next)
+		row(opaque, l->sw);
+}
+
+static void lan_free(struct lan *l)
+{
+	if (!l)
+		return;
+	vmtap_switch_free(l->sw);
+	free(l->spec);
+	free(l);
+}
+
+struct vmtap_switch *state_switch_new(struct state *s, const char *spec, struct vmtap_error *err)
+{
+	struct lan *l = calloc(1, sizeof(*l)), **at = &s->lans;
+
+	if (l)
+		l->spec = strdup(spec);
+	if (!l || !l->spec) {
+		error_errno(err, ENOMEM, "switch", "make it");
+		lan_free(l);
+		return NULL;
+	}
+	l->sw = vmtap_switch_new(s->v, spec, err);
+	if (l->sw && (find(s, vmtap_switch_name(l->sw)) || find_lan(s, vmtap_switch_name(l->sw)))) {
+		taken(vmtap_switch_name(l->sw), "switch", "port or switch", err);
+		vmtap_switch_free(l->sw);
+		l->sw = NULL;
+	}
+	if (!l->sw) {
+		lan_free(l);
+		return NULL;
+	}
+	while (*at)
+		at = &(*at)->next;
+	*at = l;
+	ctl_event(s, "SWITCH_ADDED", json_pack("{ss}", "id", vmtap_switch_name(l->sw)));
+	return l->sw;
+}
+
+int state_switch_add(struct state *s, const char *spec, struct vmtap_error *err)
+{
+	struct vmtap_error local = { 0 };
+
+	if (!err)
+		err = &local;
+	return state_switch_new(s, spec, err) ? 0 : -err->code;
+}
+
+static void del_lan(struct state *s, struct lan *l)
+{
+	json_t *data = json_pack("{ss}", "id", vmtap_switch_name(l->sw));
+	struct lan **at = &s->lans;
+
+	for (unsigned i = 0; i < s->cnt; i++)
+		if (s->entries[i]->lan == l)
+			leave(s, s->entries[i]);
+	while (*at != l)
+		at = &(*at)->next;
+	*at = l->next;
+	lan_free(l);
+	ctl_event(s, "SWITCH_DELETED", data);
+}
+
+int state_switch_del(struct state *s, const char *name, struct vmtap_error *err)
+{
+	if (!state_switch_find(s, name, "delete it", err))
+		return -CTL_NO_DEVICE;
+	del_lan(s, find_lan(s, name));
+	return 0;
+}
+
 void state_close(struct state *s)
 {
 	while (s->cnt)
 		del(s, s->entries[s->cnt - 1]);
+	while (s->lans)
+		del_lan(s, s->lans);
 }
 
 void state_free(struct state *s)

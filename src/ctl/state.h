@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What `vmtap serve` has: an instance, and by name its ports and how they are joined.
+ * What `vmtap serve` has: an instance, and by name its ports, its switches and how they are joined.
  *
  * Model
  *   The commands of the control socket, and whoever else changes the configuration, do it through
  *   these functions, so that the names, the joins and the events stay in step. A port that breaks keeps
- *   its name, and the reason, until it is deleted.
+ *   its name, and the reason, until it is deleted. Ports and switches have no name in common.
  *
  * Threads
  *   All of it belongs to the thread that calls vmtap_dispatch(). Ports are opened and closed between
@@ -85,10 +85,30 @@ int state_port_add(struct state *s, const char *spec, struct vmtap_error *err);
 int state_port_del(struct state *s, const char *name, struct vmtap_error *err);
 int state_set_link(struct state *s, const char *name, bool up, struct vmtap_error *err);
 
-/** state_connect() - Join two ports. */
+/** state_connect() - Join two ports, or a port and a switch. */
 int state_connect(struct state *s, const char *a, const char *b, struct vmtap_error *err);
 /** state_disconnect() - Take the port out of what it is joined to. */
 int state_disconnect(struct state *s, const char *port, struct vmtap_error *err);
+
+/* Switches ------------------------------------------------------------------- */
+
+/** state_switch() - NULL: there is none. Borrowed. */
+struct vmtap_switch *state_switch(struct state *s, const char *name);
+/** state_switch_find() - The same, or NULL and an error about @action. */
+struct vmtap_switch *state_switch_find(struct state *s, const char *name, const char *action,
+				       struct vmtap_error *err);
+/** state_switch_spec() - The description that it was made with; NULL: there is no such switch. */
+const char *state_switch_spec(struct state *s, const char *name);
+/** state_each_switch() - In the order in which they were made. @row may not add or delete any. */
+void state_each_switch(struct state *s, void (*row)(void *opaque, struct vmtap_switch *sw),
+		       void *opaque);
+
+/** state_switch_new() - Make one. Return: borrowed; NULL and @err. */
+struct vmtap_switch *state_switch_new(struct state *s, const char *spec, struct vmtap_error *err);
+/** state_switch_add() - The same. Return: 0 or -errno. */
+int state_switch_add(struct state *s, const char *spec, struct vmtap_error *err);
+/** state_switch_del() - Part its ports, which stay, and free it. */
+int state_switch_del(struct state *s, const char *name, struct vmtap_error *err);
 
 /* Events --------------------------------------------------------------------- */
 

@@ -594,3 +594,49 @@ def any_event(ctl, child):
     ctl.run("port_add", type="null", id="e")
     ctl.run("port_del", id="e")
     return select.select([child.stdout], [], [], 0)[0]
+
+
+# ------------------------------------------------------------------------- switches
+
+
+def test_a_switch_is_made_joined_and_removed(ns, ctl):
+    ctl.run("switch_add", id="lan")
+    add_tap(ctl, "vm0", up=True)
+    ns.run("ip addr add 10.0.0.1/24 dev vm0")
+    for i in 2, 3:
+        ctl.run("port_add", type="responder", id="g%d" % i, ip="10.0.0.%d" % i, mac="02:00:00:00:00:0%d" % i)
+        ctl.run("connect", id="g%d" % i, peer="lan")
+    ctl.run("connect", id="lan", peer="vm0")  # in either order
+    for i in 2, 3:
+        ns.run("ping -c 1 -W 5 10.0.0.%d" % i)
+    row = ctl.run("query-switches")[0]
+    assert row["id"] == "lan" and row["ports"] == ["g2", "g3", "vm0"] and row["forwarded"] >= 2
+    assert {r["mac"]: r["port"] for r in ctl.run("query-macs", id="lan")}["02:00:00:00:00:03"] == "g3"
+    assert ctl.run("query-ports", id="g2")[0]["peer"] == "lan"
+    ctl.run("switch_flush", id="lan")
+    assert ctl.run("query-macs", id="lan") == []
+    ctl.run("disconnect", id="g3")
+    ctl.run("port_del", id="g2")
+    assert ctl.run("query-switches")[0]["ports"] == ["vm0"]
+    ctl.run("switch_del", id="lan")
+    ctl.wait_event("PORT_DISCONNECTED", id="vm0", peer="lan")
+    ctl.wait_event("SWITCH_DELETED", id="lan")
+    ctl.run("connect", id="vm0", peer="g3")
+    ns.run("ping -c 1 -W 5 10.0.0.3")
+
+
+def test_a_port_and_a_switch_have_no_name_in_common(ctl):
+    ctl.run("switch_add", id="a")
+    ctl.run("port_add", type="null", id="b")
+    for command, arguments in [("switch_add", {"id": "a"}), ("switch_add", {"id": "b"}),
+                               ("port_add", {"type": "null", "id": "a"})]:
+        with pytest.raises(Refused, match="name"):
+            ctl.run(command, **arguments)
+    with pytest.raises(Refused) as twice:
+        ctl.run("connect", id="a", peer="a")
+    assert twice.value.kind == "DeviceNotFound"
+    for command in "switch_del", "switch_flush", "query-macs":
+        with pytest.raises(Refused) as refused:
+            ctl.run(command, id="b")
+        assert refused.value.kind == "DeviceNotFound"
+    assert [row["id"] for row in ctl.run("query-ports")] == ["b"]

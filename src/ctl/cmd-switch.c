@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/* Commands about switches. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "ctl/command.h"
+
+/* -------------------------------------------------------------------- changing */
+
+static struct vmtap_switch *make(struct call *c, json_t *args, struct vmtap_error *err)
+{
+	const char *spec = arg_str(args, "spec", NULL);
+	struct vmtap_switch *sw;
+	char *text;
+
+	if (spec && json_object_size(args) > 1) {
+		error_set(err, EINVAL, "switch_add", "read its arguments",
+			  "spec goes together with no other");
+		return NULL;
+	}
+	if (spec)
+		return state_switch_new(c->state, spec, err);
+	json_object_set_new(args, "type", json_string("switch"));
+	text = json_dumps(args, JSON_COMPACT);
+	sw = text ? state_switch_new(c->state, text, err) : NULL;
+	free(text);
+	return sw;
+}
+
+static json_t *switch_add(struct call *c, json_t *args, struct vmtap_error *err)
+{
+	struct vmtap_switch *sw = make(c, args, err);
+
+	return sw ? json_pack("{ss}", "id", vmtap_switch_name(sw)) : NULL;
+}
+
+static json_t *switch_del(struct call *c, json_t *args, struct vmtap_error *err)
+{
+	return done(state_switch_del(c->state, arg_str(args, "id", ""), err));
+}
+
+static json_t *switch_flush(struct call *c, json_t *args, struct vmtap_error *err)
+{
+	struct vmtap_switch *sw =
+		state_switch_find(c->state, arg_str(args, "id", ""), "forget its addresses", err);
+
+	if (!sw)
+		return NULL;
+	vmtap_switch_flush(sw);
+	return json_object();
+}
+
+/* -------------------------------------------------------------------- looking */
+
+static void port_name(void *opaque, struct vmtap_port *port)
+{
+	json_array_append_new(opaque, json_string(vmtap_port_name(port)));
+}
+
+static void switch_row(void *opaque, struct vmtap_switch *sw)
+{
+	struct vmtap_switch_stats s;
+	json_t *ports = json_array();
+
+	vmtap_switch_stats(sw, &s, sizeof(s));
+	vmtap_switch_each_port(sw, port_name, ports);
+	json_array_append_new(
+		opaque, json_pack("{ss,so,sI,sI,sI,sI,sI,sI,sI,sI,sI,sI}", "id",
+				  vmtap_switch_name(sw), "ports", ports, "macs", (json_int_t)s.macs,
+				  "macs-max", (json_int_t)s.macs_max, "forwarded",
+				  (json_int_t)s.forwarded, "flooded", (json_int_t)s.flooded,
+				  "groups", (json_int_t)s.groups, "kept", (json_int_t)s.kept,
+				  "learned", (json_int_t)s.learned, "moves", (json_int_t)s.moves,
+				  "refused", (json_int_t)s.refused, "aged", (json_int_t)s.aged));
+}
+
+static json_t *query_switches(struct call *c, json_t *args, struct vmtap_error *err)
+{
+	json_t *list = json_array();
+
+	if (list)
+		state_each_switch(c->state, switch_row, list);
+	return list;
+}
+
+static void mac_row(void *opaque, const struct vmtap_switch_mac *m)
+{
+	char text[18];
+
+	snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", m->mac[0], m->mac[1],
+		 m->mac[2], m->mac[3], m->mac[4], m->mac[5]);
+	json_array_append_new(opaque,
+			      json_pack("{ss,si,ss,si}", "mac", text, "vlan", (int)m->vlan, "port",
+					vmtap_port_name(m->port), "age-ms", (int)m->age_ms));
+}
+
+static json_t *query_macs(struct call *c, json_t *args, struct vmtap_error *err)
+{
+	struct vmtap_switch *sw =
+		state_switch_find(c->state, arg_str(args, "id", ""), "list its addresses", err);
+	json_t *list = sw ? json_array() : NULL;
+
+	if (list)
+		vmtap_switch_each_mac(sw, mac_row, list);
+	return list;
+}
+
+/* --------------------------------------------------------------------- tables */
+
+static const struct command_arg add_args[] = {
+	{ "spec", ARG_STRING,
+	  .help = "the whole description as on the command line, \"switch,id=lan\", instead of all "
+		  "others" },
+	{ "id", ARG_STRING, .help = "the switch's name; without it, one is made up" },
+	{ 0 },
+};
+
+static const struct command_arg id_args[] = {
+	{ "id", ARG_STRING, true, .help = "the switch" },
+	{ 0 },
+};
+
+const struct command switch_commands[] = {
+	{
+		.name = "switch_add",
+		.role = ROLE_ADMIN,
+		.summary = "Make a switch, to which connect joins ports",
+		.returns = "id: the switch's name",
+		.args = add_args,
+		.others = "keys of a switch",
+		.run = switch_add,
+	},
+	{
+		.name = "switch_del",
+		.role = ROLE_ADMIN,
+		.summary = "Part the ports of a switch, which stay open, and remove it",
+		.args = id_args,
+		.run = switch_del,
+	},
+	{
+		.name = "switch_flush",
+		.role = ROLE_ADMIN,
+		.summary = "Have a switch forget the addresses that it learned",
+		.args = id_args,
+		.run = switch_flush,
+	},
+	{
+		.name = "query-switches",
+		.role = ROLE_READ,
+		.summary = "The switches, their ports and counters",
+		.returns =
+			"an array of objects with id, ports (names), macs and macs-max (addresses "
+			"known, and at most), and counts of frames: forwarded, flooded, groups, kept; "
+			"of addresses: learned, moves, refused, aged",
+		.run = query_switches,
+	},
+	{
+		.name = "query-macs",
+		.role = ROLE_READ,
+		.summary = "The addresses that a switch knows",
+		.returns = "an array of objects with mac, vlan (0: none), port, age-ms",
+		.args = id_args,
+		.run = query_macs,
+	},
+	{ 0 },
+};
