@@ -123,7 +123,7 @@ _vmtap() {
 	*)
 		case $command in
 		'') _vmtap_reply "$word" connect serve ctl stats check exec list reap doctor help ;;
-		connect) ((args >= 2)) || _vmtap_port "$program" "$word" ;;
+		connect) _vmtap_port "$program" "$word" ;;
 		check) _vmtap_port "$program" "$word" ;;
 		ctl) _vmtap_ctl "$program" "$word" "${typed[@]}" ;;
 		doctor) ((args >= 1)) || _vmtap_port "$program" "$word" ;;

@@ -122,6 +122,7 @@ static void offer_topics(void)
 {
 	offer_types("");
 	printf(COMMON_TOPIC "\tkeys that all of them have\n");
+	printf("%s\t%s\n", vmtap_switch_info()->name, vmtap_switch_info()->summary);
 }
 
 static void offer_common(void)

@@ -76,21 +76,26 @@ static void put_help(const char *help)
 	puts(in_literal ? "```\n" : "");
 }
 
+static void put_type(const struct vmtap_type_info *type)
+{
+	printf("## ");
+	put(type->name);
+	printf(": ");
+	put(type->summary);
+	printf("\n\n");
+	put_help(type->help);
+	for (unsigned k = 0; k < type->key_cnt; k++)
+		put_key(&type->keys[k]);
+}
+
 static void manual_types(void)
 {
 	const struct vmtap_type_info *type;
 	const struct vmtap_key_info *key;
 
-	for (unsigned i = 0; (type = vmtap_type_info(i)); i++) {
-		printf("## ");
-		put(type->name);
-		printf(": ");
-		put(type->summary);
-		printf("\n\n");
-		put_help(type->help);
-		for (unsigned k = 0; k < type->key_cnt; k++)
-			put_key(&type->keys[k]);
-	}
+	for (unsigned i = 0; (type = vmtap_type_info(i)); i++)
+		put_type(type);
+	put_type(vmtap_switch_info());
 	printf("## " COMMON_TOPIC ": what ports of every type have\n\n");
 	put_help(common_help);
 	for (unsigned i = 0; (key = vmtap_common_info(i)); i++)

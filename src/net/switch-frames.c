@@ -8,7 +8,8 @@
  * What the peer may do wrong
  *   Frames may change while they are read: addresses and tag are copied once. Frames with tags from
  *   ports whose VLAN is not theirs to choose are dropped, and so are those from which a tag is to be taken
- *   behind which there is another: the next switch would take that one for its own.
+ *   behind which there is another: the next switch would take that one for its own. Where VLANs are kept
+ *   apart, frames in memory that their sender can still change go on with the copy that was looked at.
  */
 #include <errno.h>
 #include <string.h>
@@ -35,7 +36,7 @@ struct look {
 	uint8_t head[HEAD_LEN];
 	uint16_t vlan, tci;
 	bool tagged;
-	struct vmtap_frame edited[2];
+	struct vmtap_frame edited[2], pinned;
 };
 
 static bool has_vlans(const struct switch_place *p)
@@ -64,6 +65,25 @@ static bool find_vlan(struct look *k)
 	id = k->tci & VLAN_ID_MASK;
 	k->vlan = (uint16_t)(id ? id : p->vlan);
 	return id ? id <= VLAN_ID_MAX && in_trunk(p, id) : p->vlan != 0;
+}
+
+/* What was looked at is what goes on, whatever the sender writes there meanwhile. */
+static void pin(struct look *k)
+{
+	struct switch_offer *o = k->o;
+	const struct vmtap_frame *f = k->frame;
+	const uint32_t len = f->len < HEAD_LEN ? f->len : HEAD_LEN;
+	struct iovec *iov = o->iov + o->iov_cnt;
+	uint8_t *head = o->heads[o->head_cnt++];
+
+	memcpy(head, k->head, HEAD_LEN);
+	iov[0] = (struct iovec) { .iov_base = head, .iov_len = len };
+	k->pinned = *f;
+	k->pinned.iov = iov;
+	k->pinned.iov_cnt =
+		1 + iov_slice(f->iov, f->iov_cnt, len, f->len - len, iov + 1, f->iov_cnt);
+	k->frame = &k->pinned;
+	o->iov_cnt += k->pinned.iov_cnt;
 }
 
 static bool has_inner_tag(const struct look *k)
@@ -231,20 +251,28 @@ static void take(struct switch_member *from, struct switch_offer *o,
 {
 	struct look k = { .from = from, .o = o, .frame = frame };
 
-	if (iov_read(frame->iov, frame->iov_cnt, 0, k.head, HEAD_LEN) < ETH_HDR_LEN)
+	if (iov_read(frame->iov, frame->iov_cnt, 0, k.head, HEAD_LEN) < ETH_HDR_LEN) {
 		lane_drop_rx(from->port->lanes, VMTAP_DROP_RUNT, 1);
-	else if (!find_vlan(&k))
+	} else if (!find_vlan(&k)) {
 		lane_drop_rx(from->port->lanes, VMTAP_DROP_FILTERED, 1);
-	else
+	} else {
+		if (k.vlan && from->port->ops->shared)
+			pin(&k);
 		direct(&k);
+	}
 }
 
 /* ---------------------------------------------------------------- offers */
 
+/* List entries that a frame may need: pinned, and with and without a tag. */
+static unsigned iov_need(const struct vmtap_frame *frame)
+{
+	return 3 * (frame->iov_cnt + 1 + VLAN_IOV_EXTRA);
+}
+
 static bool has_room(const struct switch_offer *o, const struct vmtap_frame *frame)
 {
-	return o->work < SWITCH_WORK_MAX &&
-	       o->iov_cnt + 2 * (frame->iov_cnt + VLAN_IOV_EXTRA) <= SWITCH_IOV_MAX;
+	return o->work < SWITCH_WORK_MAX && o->iov_cnt + iov_need(frame) <= SWITCH_IOV_MAX;
 }
 
 static void bring_all(struct switch_member *from, struct switch_offer *o, unsigned depth)
@@ -263,8 +291,8 @@ static unsigned take_some(struct switch_member *from, struct switch_offer *o, un
 {
 	unsigned done = 0;
 
-	o->edit_cnt = o->iov_cnt = o->touched_cnt = 0;
-	if (2 * (frames[0].iov_cnt + VLAN_IOV_EXTRA) > SWITCH_IOV_MAX) {
+	o->edit_cnt = o->head_cnt = o->iov_cnt = o->touched_cnt = 0;
+	if (iov_need(&frames[0]) > SWITCH_IOV_MAX) {
 		lane_drop_rx(from->port->lanes, VMTAP_DROP_TOO_LONG, 1);
 		return 1;
 	}

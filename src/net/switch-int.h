@@ -7,6 +7,7 @@
 #include "net/frameq.h"
 #include "net/mactable.h"
 #include "net/offload.h"
+#include "net/packet.h"
 #include "net/switch.h"
 
 /** Offers that may be on the stack at once: one, and the answers to it. */
@@ -54,9 +55,11 @@ struct switch_member {
 };
 
 /** struct switch_offer - An offer on the stack
- *  @edits, @iov: of frames whose tags change; @touched: whose @out has frames */
+ *  @edits, @iov: of frames whose tags change; @heads: of frames that may change while they are on their
+ *  way; @touched: whose @out has frames */
 struct switch_offer {
-	unsigned work, edit_cnt, iov_cnt, touched_cnt;
+	unsigned work, edit_cnt, head_cnt, iov_cnt, touched_cnt;
+	uint8_t heads[VMTAP_BURST_MAX][ETH_HDR_LEN + VLAN_TAG_LEN];
 	struct vlan_edit edits[2 * VMTAP_BURST_MAX];
 	struct iovec iov[SWITCH_IOV_MAX];
 	struct switch_member *touched[SWITCH_PORTS_MAX];

@@ -116,9 +116,9 @@ def test_bash_offers_files(bash, key):
     assert bash("vmtap connect %s=./s" % key)[0] == ["./sub"]
 
 
-def test_bash_offers_no_third_port(bash):
-    assert bash("vmtap connect tap null ") == ([], set())
-    assert bash("vmtap connect tap null st") == ([], set())
+def test_bash_offers_as_many_ports_as_one_likes(bash, types):
+    assert bash("vmtap connect tap null ") == ([name + "," for name in types], {"nospace"})
+    assert bash("vmtap connect tap null st") == (["stream,"], {"nospace"})
 
 
 def test_bash_offers_nothing_where_nothing_is_known(bash):
@@ -137,7 +137,7 @@ def test_bash_offers_a_port_and_then_a_program_for_exec(bash):
 
 
 def test_bash_offers_types_for_help(bash, types):
-    assert bash("vmtap help ") == ([*types, "port"], set())
+    assert bash("vmtap help ") == ([*types, "port", "switch"], set())
     assert bash("vmtap help tap ") == ([], set())
 
 
@@ -248,7 +248,7 @@ def test_zsh_offers_files(zsh):
 
 
 def test_zsh_offers_nothing_where_nothing_is_known(zsh):
-    lines = ["vmtap connect tap null ", "vmtap connect nonesuch,", "vmtap connect tap,mac=", "vmtap help tap "]
+    lines = ["vmtap connect nonesuch,", "vmtap connect tap,mac=", "vmtap help tap "]
     assert zsh(*lines) == [([], line) for line in lines]
 
 
@@ -260,7 +260,7 @@ def test_zsh_offers_a_port_and_then_a_program_for_exec(zsh):
 
 
 def test_zsh_offers_types_for_help(zsh, types):
-    assert sorted(zsh("vmtap help ")[0][0]) == sorted([*types, "port"])
+    assert sorted(zsh("vmtap help ")[0][0]) == sorted([*types, "port", "switch"])
 
 
 # ---------------------------------------------------------------- both know everything

@@ -270,6 +270,39 @@ static void no_tag_is_taken_off_that_hides_another(void **state)
 	assert_int_equal(ports[1]->port.lanes->stats.tx.drops[VMTAP_DROP_FILTERED], 1);
 }
 
+/* A guest that writes into its frame while another port takes it. */
+static unsigned char *victim;
+static struct port_ops writing_ops, shared_ops;
+
+static unsigned writing_send(struct port_lane *lane, const struct vmtap_frame *frames, unsigned cnt)
+{
+	memcpy(victim + 12, "\x81\x00\x00\x14", 4);
+	return fake_send(lane, frames, cnt);
+}
+
+static void what_was_looked_at_is_what_goes_on(void **state)
+{
+	struct switch_place p = trunk_of(10, 20, 20);
+	unsigned char bytes[60];
+	struct iovec iov;
+	struct vmtap_frame f;
+
+	shared_ops = writing_ops = fake_ops;
+	shared_ops.shared = true;
+	writing_ops.send = writing_send;
+	place(0, &(struct switch_place) { .vlan = 10 });
+	place(1, &(struct switch_place) { .vlan = 10 });
+	place(2, &p);
+	ports[0]->port.ops = &shared_ops;
+	ports[1]->port.ops = &writing_ops; /* the first to take it */
+	make_frame(&f, &iov, bytes, MAC_OF(0), BROADCAST, 5);
+	victim = bytes;
+	port_offer(&ports[0]->port, &f, 1);
+	assert_got(2, 1);
+	assert_int_equal(ports[2]->lens[0], 60);
+	assert_int_equal(ports[2]->tags[0], 5); /* not a tag of VLAN 20 */
+}
+
 /* ------------------------------------------------------------------ offloads */
 
 static void each_port_is_told_what_any_other_takes(void **state)
@@ -356,6 +389,7 @@ int main(void)
 		SWITCH(frames_of_foreign_vlans_are_dropped),
 		SWITCH(priority_tags_belong_to_the_vlan_of_the_port),
 		SWITCH(no_tag_is_taken_off_that_hides_another),
+		SWITCH(what_was_looked_at_is_what_goes_on),
 		SWITCH(each_port_is_told_what_any_other_takes),
 		SWITCH(those_that_lack_an_offload_get_segments),
 		SWITCH(offloads_survive_a_tag),
