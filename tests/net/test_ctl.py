@@ -428,7 +428,7 @@ def test_commands_wait_for_a_client_that_does_not_read(server, ctl):
                 sent += slow.sock.send(request * 100)
         assert sent < 50_000_000
         with open("/proc/%d/statm" % server.proc.pid) as f:
-            assert int(f.read().split()[1]) * os.sysconf("SC_PAGESIZE") < 400_000_000
+            assert int(f.read().split()[1]) * os.sysconf("SC_PAGESIZE") < 1_000_000_000  # what waits would be much more; sanitizers take some
         ctl.run("query-ports")
         slow.sock.settimeout(20)
         for _ in range(20):
