@@ -36,7 +36,7 @@ LAYERS = {
     "sock": "base conf net",
     "port/*": "base loop conf tapdev virtio vhost net sock",
     "api": "base loop conf host vhost net filter port/*",
-    "ctl": "base",
+    "ctl": "base conf",
     "cli": "ctl",
 }
 

@@ -35,8 +35,17 @@ struct cli {
 	const char *pid, *cmdline;		  /* doctor --pid, --cmdline; NULL: not given */
 	const char *control;			  /* serve, ctl --control; NULL: not given */
 	bool schema;				  /* ctl --schema */
+	const char *config;			  /* serve, check --config; NULL: not given */
 	const char *control_mode, *control_group; /* serve; NULL: not given */
 };
+
+/** option_set() - An option by its name without the hyphens, from a file. @value: borrowed from now on.
+ *  Return: 0, or EXIT_USAGE after a message. */
+int option_set(struct cli *cli, const char *name, const char *value);
+/** option_is_set() - Did the command line have it? */
+bool option_is_set(const struct cli *cli, const char *name);
+/** options_check() - Do they fit together? Return: as option_set(). */
+int options_check(const struct cli *cli);
 
 /** exit_code_of() - EXIT_USAGE or EXIT_RESOURCE, as fits the error. */
 int exit_code_of(const struct vmtap_error *err);
@@ -57,6 +66,8 @@ int cmd_list(const struct cli *cli, int argc, char **argv);
 int cmd_reap(const struct cli *cli, int argc, char **argv);
 int cmd_doctor(const struct cli *cli, int argc, char **argv);
 int cmd_ctl(const struct cli *cli, int argc, char **argv);
+/** check_file() - `vmtap check -c FILE`. */
+int check_file(const struct cli *cli);
 int cmd_serve(const struct cli *cli, int argc, char **argv);
 int cmd_stats(const struct cli *cli, int argc, char **argv);
 int cmd_help(int argc, char **argv);

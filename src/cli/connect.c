@@ -304,8 +304,10 @@ int cmd_check(const struct cli *cli, int argc, char **argv)
 	struct vmtap_error err = { 0 };
 	int ret = EXIT_OK;
 
-	if (argc < 1)
-		return usage_error(cli, "check", "it takes at least one port",
+	if (cli->config && argc == 0)
+		return check_file(cli);
+	if (argc < 1 || cli->config)
+		return usage_error(cli, "check", "it takes at least one port, or -c FILE alone",
 				   "for example: vmtap check tap,ifname=vm0,br=br0");
 	s.v = make_instance(&s, &err);
 	if (!s.v) {

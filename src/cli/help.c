@@ -46,6 +46,8 @@ static const char *const intro =
 	"      --wait              exec: stay, and clean up when the command has ended\n"
 	"  -y, --yes               reap: remove; without it, only say what would be removed\n"
 	"      --json              list, reap, doctor, ctl, stats: print JSON\n"
+	"  -c, --config FILE       serve: begin with the ports and links of a file, vmtap.conf(5); check:\n"
+	"                          try what it says\n"
 	"      --control PATH      serve, ctl, stats: the control socket; default: $VMTAP_CONTROL, else\n"
 	"                          /run/vmtap/control.sock\n"
 	"      --control-mode MODE serve: its permissions, as in 666: who can connect may look;\n"

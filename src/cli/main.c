@@ -131,11 +131,51 @@ static int parse_cpus(struct cli *cli, const char *text)
 }
 
 /* What only makes sense together. */
-static int check_options(struct cli *cli)
+int options_check(const struct cli *cli)
 {
 	if (cli->cpu_cnt && !cli->workers)
 		return bad_usage("--cpus says where workers run: add --workers N", NULL);
 	return 0;
+}
+
+int option_set(struct cli *cli, const char *name, const char *value)
+{
+	if (strcmp(name, "control") == 0)
+		cli->control = value;
+	else if (strcmp(name, "control-mode") == 0)
+		cli->control_mode = value;
+	else if (strcmp(name, "control-group") == 0)
+		cli->control_group = value;
+	else if (strcmp(name, "engine") == 0)
+		return parse_engine(cli, value);
+	else if (strcmp(name, "workers") == 0)
+		return parse_number("--workers is a number of threads, 0 to 64, not", value,
+				    VMTAP_WORKERS_MAX, &cli->workers);
+	else if (strcmp(name, "cpus") == 0)
+		return parse_cpus(cli, value);
+	else if (strcmp(name, "poll-us") == 0)
+		return parse_number("--poll-us is microseconds, 0 to 1000000, not", value,
+				    POLL_US_MAX, &cli->poll_us);
+	return 0;
+}
+
+bool option_is_set(const struct cli *cli, const char *name)
+{
+	return (strcmp(name, "control") == 0 && cli->control) ||
+	       (strcmp(name, "control-mode") == 0 && cli->control_mode) ||
+	       (strcmp(name, "control-group") == 0 && cli->control_group) ||
+	       (strcmp(name, "engine") == 0 && cli->engine != VMTAP_ENGINE_AUTO) ||
+	       (strcmp(name, "workers") == 0 && cli->workers) ||
+	       (strcmp(name, "cpus") == 0 && cli->cpu_cnt) ||
+	       (strcmp(name, "poll-us") == 0 && cli->poll_us);
+}
+
+/* The long name of the option that getopt calls @value. */
+static const char *name_of(const struct option *options, int value)
+{
+	while (options->name && options->val != value)
+		options++;
+	return options->name ? options->name : "";
 }
 
 static int parse_options(struct cli *cli, int argc, char **argv)
@@ -151,6 +191,7 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 		{ "wait", no_argument, NULL, OPT_WAIT },
 		{ "pid", required_argument, NULL, OPT_PID },
 		{ "cmdline", required_argument, NULL, OPT_CMDLINE },
+		{ "config", required_argument, NULL, 'c' },
 		{ "control", required_argument, NULL, OPT_CONTROL },
 		{ "control-mode", required_argument, NULL, OPT_CONTROL_MODE },
 		{ "control-group", required_argument, NULL, OPT_CONTROL_GROUP },
@@ -166,7 +207,7 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 	};
 	int c, ret;
 
-	while ((c = getopt_long(argc, argv, "hvqy", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "hvqyc:", options, NULL)) != -1) {
 		switch (c) {
 		case 'h':
 			usage(stdout);
@@ -201,37 +242,20 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 		case OPT_CMDLINE:
 			cli->cmdline = optarg;
 			break;
-		case OPT_CONTROL:
-			cli->control = optarg;
-			break;
 		case OPT_SCHEMA:
 			cli->schema = true;
 			break;
+		case 'c':
+			cli->config = optarg;
+			break;
+		case OPT_CONTROL:
 		case OPT_CONTROL_MODE:
-			cli->control_mode = optarg;
-			break;
 		case OPT_CONTROL_GROUP:
-			cli->control_group = optarg;
-			break;
 		case OPT_ENGINE:
-			ret = parse_engine(cli, optarg);
-			if (ret)
-				return ret;
-			break;
 		case OPT_WORKERS:
-			ret = parse_number("--workers is a number of threads, 0 to 64, not", optarg,
-					   VMTAP_WORKERS_MAX, &cli->workers);
-			if (ret)
-				return ret;
-			break;
 		case OPT_CPUS:
-			ret = parse_cpus(cli, optarg);
-			if (ret)
-				return ret;
-			break;
 		case OPT_POLL_US:
-			ret = parse_number("--poll-us is microseconds, 0 to 1000000, not", optarg,
-					   POLL_US_MAX, &cli->poll_us);
+			ret = option_set(cli, name_of(options, c), optarg);
 			if (ret)
 				return ret;
 			break;
@@ -254,7 +278,7 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 			return bad_usage("that option cannot be used", NULL);
 		}
 	}
-	return check_options(cli);
+	return options_check(cli);
 }
 
 int exit_code_of(const struct vmtap_error *err)

@@ -2,6 +2,9 @@
 /*
  * `vmtap serve`: ports and joins that a control socket changes while they run.
  *
+ * With a configuration file it begins with what the file holds; SIGHUP reads it again. What the file says of
+ * the program itself holds from the start on, and the command line goes first.
+ *
  * SIGINT and SIGTERM end it in order: clients are told, then ports are closed, the last one first.
  */
 #include <errno.h>
@@ -12,16 +15,19 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 #include "ctl/ask.h"
+#include "ctl/reload.h"
 #include "ctl/server.h"
 #include "ctl/state.h"
 
 /** struct serve - The program while it serves */
 struct serve {
 	const struct cli *cli;
+	struct reload *file; /* NULL: there is none */
 	struct state *state;
 	struct server *server;
 	int signal_fd;
@@ -82,6 +88,31 @@ static int read_group(const struct cli *cli, gid_t *gid)
 	return 0;
 }
 
+/* What [serve] says, where the command line says nothing. */
+static int apply_options(struct cli *cli, const struct conffile *f)
+{
+	const struct cli given = *cli;
+
+	for (unsigned i = 0; i < f->section_cnt; i++) {
+		const struct conffile_section *section = &f->sections[i];
+
+		if (section->kind != CONFFILE_SERVE)
+			continue;
+		for (unsigned k = 0; k < section->key_cnt; k++) {
+			const struct conffile_key *key = &section->keys[k];
+			char what[100];
+
+			if (option_is_set(&given, key->name) ||
+			    option_set(cli, key->name, key->value) == 0)
+				continue;
+			snprintf(what, sizeof(what), "read %.60s:%u", f->path, key->line);
+			return failure(cli, what, "the key's value cannot be used", key->name,
+				       EINVAL);
+		}
+	}
+	return options_check(cli);
+}
+
 /* Where the socket is to be. The folder of the default is made. */
 static const char *control_path(const struct cli *cli)
 {
@@ -134,6 +165,43 @@ static void allow_descriptors(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* The exit code is that of the error. */
+static int begin_file(struct serve *s)
+{
+	struct vmtap_error err = { 0 };
+
+	if (!s->cli->config)
+		return 0;
+	s->file = reload_new(s->state, s->cli->config);
+	if (!s->file)
+		return failure(s->cli, "start", strerror(ENOMEM), "", ENOMEM);
+	state_set_file(s->state, s->file);
+	if (reload_run(s->file, NULL, &err) == 0)
+		return 0;
+	log_failure(s->cli, &err);
+	return exit_code_of(&err);
+}
+
+static void on_hup(struct serve *s)
+{
+	struct vmtap_error err = { 0 };
+	struct timespec now;
+	char text[80];
+
+	if (!s->file) {
+		state_log(s->state, VMTAP_LOG_INFO, "",
+			  "SIGHUP: there is no file to be read again");
+		return;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%lld",
+		 now.tv_sec * 1000000LL + now.tv_nsec / 1000);
+	notify_manager(text);
+	if (reload_run(s->file, NULL, &err) < 0)
+		log_failure(s->cli, &err);
+	notify_manager("READY=1");
+}
+
 static int start(struct serve *s)
 {
 	const struct cli *cli = s->cli;
@@ -167,6 +235,9 @@ static int start(struct serve *s)
 		log_failure(cli, &err);
 		return exit_code_of(&err);
 	}
+	ret = begin_file(s);
+	if (ret)
+		return ret;
 	state_log(s->state, VMTAP_LOG_INFO, "", "ready; control socket \"%s\"", server.path);
 	notify_manager("READY=1");
 	return 0;
@@ -184,8 +255,7 @@ static int run(struct serve *s)
 		more = server_run(s->server);
 		if (s->hup) {
 			s->hup = false;
-			state_log(s->state, VMTAP_LOG_INFO, "",
-				  "SIGHUP: there is no file to be read again");
+			on_hup(s);
 		}
 	}
 	return EXIT_OK;
@@ -200,22 +270,87 @@ static void finish(struct serve *s)
 	}
 	server_free(s->server);
 	state_free(s->state);
+	reload_free(s->file);
 	if (s->signal_fd >= 0)
 		close(s->signal_fd);
 }
 
-int cmd_serve(const struct cli *cli, int argc, char **argv)
+static int serve(const struct cli *cli)
 {
 	struct serve s = { .cli = cli, .signal_fd = -1 };
 	int ret;
 
-	if (argc)
-		return failure(cli, "serve", "it takes no ports on the command line",
-			       "add them over the control socket", EINVAL);
 	allow_descriptors();
 	ret = start(&s);
 	if (!ret)
 		ret = run(&s);
 	finish(&s);
+	return ret;
+}
+
+/* Return: owned; NULL after a message. */
+static struct conffile *read_file(const struct cli *cli, int *ret)
+{
+	struct vmtap_error err = { 0 };
+	struct conffile *f = conffile_read(cli->config, &err);
+
+	if (!f) {
+		log_failure(cli, &err);
+		*ret = exit_code_of(&err);
+	}
+	return f;
+}
+
+int cmd_serve(const struct cli *cli, int argc, char **argv)
+{
+	struct cli own = *cli;
+	struct conffile *f;
+	int ret;
+
+	if (argc)
+		return failure(cli, "serve", "it takes no ports on the command line",
+			       "add them over the control socket, or put them into a file: -c FILE",
+			       EINVAL);
+	if (!cli->config)
+		return serve(cli);
+	f = read_file(cli, &ret);
+	if (!f)
+		return ret;
+	ret = apply_options(&own, f);
+	if (!ret)
+		ret = serve(&own);
+	conffile_free(f);
+	return ret;
+}
+
+static void say_failed(void *opaque, const struct vmtap_error *err)
+{
+	log_failure(opaque, err);
+}
+
+int check_file(const struct cli *cli)
+{
+	struct vmtap_config config = { .size = sizeof(config) };
+	struct cli own = *cli;
+	struct conffile *f;
+	struct vmtap *v;
+	int ret;
+
+	f = read_file(cli, &ret);
+	if (!f)
+		return ret;
+	ret = apply_options(&own, f);
+	v = ret ? NULL : vmtap_new(&config, NULL);
+	if (v) {
+		int failed = reload_check(v, f, say_failed, (void *)(uintptr_t)cli);
+
+		ret = failed ? exit_code_of(&(struct vmtap_error) { .code = -failed }) : EXIT_OK;
+		if (!failed)
+			printf("ok: %s\n", cli->config);
+	} else if (!ret) {
+		ret = failure(cli, "check", strerror(ENOMEM), "", ENOMEM);
+	}
+	vmtap_free(v);
+	conffile_free(f);
 	return ret;
 }

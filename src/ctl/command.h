@@ -120,6 +120,7 @@ extern const struct command stats_commands[];
 extern const struct command switch_commands[];
 extern const struct command broker_commands[];
 extern const struct command limit_commands[];
+extern const struct command reload_commands[];
 
 /** command_find() - NULL: there is none. */
 const struct command *command_find(const char *name);

@@ -40,6 +40,7 @@ struct state {
 	unsigned cnt, room;
 	struct lan *lans; /* in the order in which they were made */
 	struct state_observer *observers;
+	struct reload *file;
 	bool over;
 };
 
@@ -175,6 +176,16 @@ struct state *state_new(const struct vmtap_config *config, struct vmtap_error *e
 struct vmtap *state_instance(struct state *s)
 {
 	return s->v;
+}
+
+void state_set_file(struct state *s, struct reload *file)
+{
+	s->file = file;
+}
+
+struct reload *state_file(const struct state *s)
+{
+	return s->file;
 }
 
 void state_end(struct state *s)

@@ -48,6 +48,11 @@ void state_close(struct state *s);
 
 struct vmtap *state_instance(struct state *s);
 
+/** state_set_file() - The configuration file in force, borrowed; NULL: none, as in the beginning. */
+struct reload;
+void state_set_file(struct state *s, struct reload *file);
+struct reload *state_file(const struct state *s);
+
 /** state_log() - A line to the log of the program. @object may be "". */
 void state_log(struct state *s, enum vmtap_log_level level, const char *object, const char *fmt,
 	       ...) __attribute__((format(printf, 4, 5)));

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: MIT */
+/* A configuration file in force, and what is done when it is read again. */
+#include "ctl/reload.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+
+/** struct reload - @now: what is in force */
+struct reload {
+	struct state *state;
+	char *path;
+	struct conffile *now;
+};
+
+struct reload *reload_new(struct state *s, const char *path)
+{
+	struct reload *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	r->state = s;
+	r->path = strdup(path);
+	r->now = conffile_parse(path, "", 0, NULL);
+	if (r->path && r->now)
+		return r;
+	reload_free(r);
+	return NULL;
+}
+
+void reload_free(struct reload *r)
+{
+	if (!r)
+		return;
+	conffile_free(r->now);
+	free(r->path);
+	free(r);
+}
+
+/* ------------------------------------------------------- ports and switches alike */
+
+/* The description that it runs with; NULL: there is no such thing. */
+static const char *running_spec(struct state *s, const struct conffile_section *section)
+{
+	return state_port_spec(s, section->name);
+}
+
+static bool is_running(struct state *s, const struct conffile_section *section)
+{
+	const char *spec = running_spec(s, section);
+
+	return spec && strcmp(spec, section->spec) == 0;
+}
+
+static bool is_broken(struct state *s, const struct conffile_section *section)
+{
+	return section->kind == CONFFILE_PORT &&
+	       vmtap_port_state(state_port(s, section->name)) == VMTAP_PORT_BROKEN;
+}
+
+/* Is it running, of the file in force, and to go on in @next? */
+static bool is_kept(const struct reload *r, const struct conffile *next,
+		    const struct conffile_section *section)
+{
+	return conffile_has(r->now, section) && conffile_has(next, section) &&
+	       is_running(r->state, section) && !is_broken(r->state, section);
+}
+
+static int add(struct state *s, const struct conffile_section *section, struct vmtap_error *err)
+{
+	return state_port_add(s, section->spec, err);
+}
+
+static void del(struct state *s, const struct conffile_section *section)
+{
+	state_port_del(s, section->name, NULL);
+}
+
+static bool is_joined(struct state *s, const struct conffile_join *j)
+{
+	const char *peer = state_port_peer(s, j->port);
+
+	return peer && strcmp(peer, j->to) == 0;
+}
+
+/* -------------------------------------------------------------- before anything */
+
+/* Is a name taken by what came over the control socket? */
+static int check_names(const struct reload *r, const struct conffile *next, struct vmtap_error *err)
+{
+	for (unsigned i = 0; i < next->section_cnt; i++) {
+		const struct conffile_section *section = &next->sections[i], *old;
+		struct state *s = r->state;
+
+		if (!section->spec)
+			continue;
+		old = conffile_find(r->now, section->name);
+		if (!state_port_spec(s, section->name))
+			continue;
+		if (old && is_running(s, old))
+			continue;
+		error_set(err, EEXIST, section->name, "open it",
+			  "the control socket made one of that name");
+		error_remedy(err, "delete it there, or name it differently");
+		conffile_blame(next, section, err);
+		return -EEXIST;
+	}
+	return 0;
+}
+
+/* Would @port be in two joins, since it is in one that the file did not make? */
+static int check_end(const struct reload *r, const struct conffile *next,
+		     const struct conffile_join *j, const char *port, struct vmtap_error *err)
+{
+	const struct conffile_section *section = conffile_find(next, port);
+	const char *peer = state_port_peer(r->state, port);
+
+	if (!section || section->kind != CONFFILE_PORT || !peer || !is_kept(r, next, section) ||
+	    is_joined(r->state, j) || conffile_joins(r->now, port, peer))
+		return 0;
+	error_set(err, EBUSY, port, "join it", "over the control socket it was joined to \"%.60s\"",
+		  peer);
+	error_remedy(err, "vmtap ctl disconnect %s", port);
+	conffile_blame(next, section, err);
+	return -EBUSY;
+}
+
+static int check_joins(const struct reload *r, const struct conffile *next, struct vmtap_error *err)
+{
+	int ret = 0;
+
+	for (unsigned i = 0; !ret && i < next->join_cnt; i++) {
+		const struct conffile_join *j = &next->joins[i];
+
+		ret = check_end(r, next, j, j->port, err);
+		if (!ret)
+			ret = check_end(r, next, j, j->to, err);
+	}
+	return ret;
+}
+
+/* Does @next close anything that may have what one of its new ports wants? */
+static bool closes_something(const struct reload *r, const struct conffile *next)
+{
+	for (unsigned i = 0; i < r->now->section_cnt; i++) {
+		const struct conffile_section *section = &r->now->sections[i];
+
+		if (section->spec && is_running(r->state, section) && !is_kept(r, next, section))
+			return true;
+	}
+	return false;
+}
+
+/* A port that is in the way of itself, or of its successor, is no reason to refuse. */
+static int check_ports(const struct reload *r, const struct conffile *next, struct vmtap_error *err)
+{
+	bool only_syntax = closes_something(r, next);
+
+	for (unsigned i = 0; i < next->section_cnt; i++) {
+		const struct conffile_section *section = &next->sections[i];
+		int ret;
+
+		if (section->kind != CONFFILE_PORT || is_kept(r, next, section))
+			continue;
+		ret = vmtap_port_check(state_instance(r->state), section->spec, err);
+		if (ret == 0 || (only_syntax && ret != -EINVAL && ret != -ENAMETOOLONG))
+			continue;
+		conffile_blame(next, section, err);
+		return ret;
+	}
+	return 0;
+}
+
+int reload_check(struct vmtap *v, const struct conffile *f,
+		 void (*failed)(void *opaque, const struct vmtap_error *err), void *opaque)
+{
+	int last = 0;
+
+	for (unsigned i = 0; i < f->section_cnt; i++) {
+		const struct conffile_section *section = &f->sections[i];
+		struct vmtap_error err = { 0 };
+		int ret;
+
+		if (section->kind != CONFFILE_PORT)
+			continue;
+		ret = vmtap_port_check(v, section->spec, &err);
+		if (ret == 0)
+			continue;
+		conffile_blame(f, section, &err);
+		failed(opaque, &err);
+		last = ret;
+	}
+	return last;
+}
+
+/* ---------------------------------------------------------------------- changes */
+
+static void part(struct reload *r, const struct conffile *from, const struct conffile *to)
+{
+	for (unsigned i = 0; i < from->join_cnt; i++) {
+		const struct conffile_join *j = &from->joins[i];
+
+		if (is_joined(r->state, j) && !conffile_joins(to, j->port, j->to))
+			state_disconnect(r->state, j->port, NULL);
+	}
+}
+
+/* The last first. */
+static void close_old(struct reload *r, const struct conffile *from, const struct conffile *to,
+		      struct reload_result *result)
+{
+	for (unsigned i = from->section_cnt; i-- > 0;) {
+		const struct conffile_section *section = &from->sections[i];
+
+		if (!section->spec || !is_running(r->state, section))
+			continue;
+		if (conffile_has(to, section) && !is_broken(r->state, section)) {
+			result->kept++;
+			continue;
+		}
+		del(r->state, section);
+		result->closed++;
+	}
+}
+
+/* With @go_on, each failure is logged and the rest is done. */
+static int open_new(struct reload *r, const struct conffile *to, bool go_on,
+		    struct reload_result *result, struct vmtap_error *err)
+{
+	int failure = 0;
+
+	for (unsigned i = 0; i < to->section_cnt; i++) {
+		const struct conffile_section *section = &to->sections[i];
+		int ret;
+
+		if (!section->spec || running_spec(r->state, section))
+			continue;
+		*err = (struct vmtap_error) { 0 };
+		ret = add(r->state, section, err);
+		if (ret == 0) {
+			result->opened++;
+			continue;
+		}
+		conffile_blame(to, section, err);
+		failure = ret;
+		if (!go_on)
+			return ret;
+		state_log(r->state, VMTAP_LOG_ERROR, err->object,
+			  "cannot %s: %s; it is missing now", err->action, err->reason);
+	}
+	return failure;
+}
+
+static int join(struct reload *r, const struct conffile *to, bool go_on, struct vmtap_error *err)
+{
+	int failure = 0;
+
+	for (unsigned i = 0; i < to->join_cnt; i++) {
+		const struct conffile_join *j = &to->joins[i];
+		char object[sizeof(err->object)];
+		int ret;
+
+		if (is_joined(r->state, j))
+			continue;
+		*err = (struct vmtap_error) { 0 };
+		ret = state_connect(r->state, j->port, j->to, err);
+		if (ret == 0)
+			continue;
+		memcpy(object, err->object, sizeof(object));
+		error_object(err, "%.80s:%u: %.40s", to->path, j->line, object);
+		failure = ret;
+		if (!go_on)
+			return ret;
+		state_log(r->state, VMTAP_LOG_ERROR, err->object, "cannot %s: %s", err->action,
+			  err->reason);
+	}
+	return failure;
+}
+
+static int change(struct reload *r, const struct conffile *from, const struct conffile *to,
+		  bool go_on, struct reload_result *result, struct vmtap_error *err)
+{
+	int opened, joined;
+
+	part(r, from, to);
+	close_old(r, from, to, result);
+	opened = open_new(r, to, go_on, result, err);
+	if (opened && !go_on)
+		return opened;
+	joined = join(r, to, go_on, err);
+	return opened ? opened : joined;
+}
+
+static void roll_back(struct reload *r, const struct conffile *next)
+{
+	struct reload_result ignored = { 0 };
+	struct vmtap_error err;
+
+	if (change(r, next, r->now, true, &ignored, &err) == 0)
+		state_log(r->state, VMTAP_LOG_WARNING, "", "what was in force before is again");
+}
+
+static int check(const struct reload *r, const struct conffile *next, struct vmtap_error *err)
+{
+	int ret = check_names(r, next, err);
+
+	if (!ret)
+		ret = check_joins(r, next, err);
+	return ret ? ret : check_ports(r, next, err);
+}
+
+int reload_run(struct reload *r, struct reload_result *result, struct vmtap_error *err)
+{
+	struct vmtap_error local = { 0 };
+	struct reload_result mine = { 0 };
+	struct conffile *next;
+	int ret;
+
+	if (!err)
+		err = &local;
+	next = conffile_read(r->path, err);
+	if (!next)
+		return -err->code;
+	ret = check(r, next, err);
+	if (!ret) {
+		ret = change(r, r->now, next, false, &mine, err);
+		if (ret)
+			roll_back(r, next);
+	}
+	if (ret) {
+		conffile_free(next);
+		return ret;
+	}
+	conffile_free(r->now);
+	r->now = next;
+	if (result)
+		*result = mine;
+	state_log(r->state, VMTAP_LOG_INFO, "", "%s: %u kept, %u opened, %u closed", r->path,
+		  mine.kept, mine.opened, mine.closed);
+	return 0;
+}

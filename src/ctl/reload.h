@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A configuration file in force, and what is done when it is read again.
+ *
+ * Model
+ *   What the file holds now is compared with what was in force. A port that is described as before is not
+ *   touched, nor is a join. A port that changed, that is missing or broken is opened anew; what is not in the
+ *   file any more is closed. What came over the control socket is not the file's: it stays.
+ *   Everything that can be tried is tried before anything is changed. When something fails after that, what
+ *   was in force is put in place again.
+ *
+ * Threads
+ *   As struct state: between dispatches.
+ */
+#ifndef CTL_RELOAD_H
+#define CTL_RELOAD_H
+
+#include "ctl/conffile.h"
+#include "ctl/state.h"
+
+struct reload;
+
+/** struct reload_result - What was done with ports and switches */
+struct reload_result {
+	unsigned kept, opened, closed;
+};
+
+/** reload_new() - Nothing is in force yet. @path: copied. Return: owned; NULL: out of memory. */
+struct reload *reload_new(struct state *s, const char *path);
+void reload_free(struct reload *r);
+
+/** reload_run() - Read the file and put it in force. @result may be NULL.
+ *  Return: 0, or -errno and @err: what was in force is again, but for what the log says. */
+int reload_run(struct reload *r, struct reload_result *result, struct vmtap_error *err);
+
+/** reload_check() - Try each port of a file without changing anything; @failed is told of each that cannot be
+ *  opened. Return: 0 or the last failure. */
+int reload_check(struct vmtap *v, const struct conffile *f,
+		 void (*failed)(void *opaque, const struct vmtap_error *err), void *opaque);
+
+#endif

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: MIT
+"""vmtap serve with a configuration file: what is read again while frames move, what is refused, and what comes
+back after a kill."""
+
+import json
+import os
+import signal
+import socket
+import struct
+
+import pytest
+
+import vmtap
+from ctl import Refused, Serve
+from netns import wait_until
+from tuntap import Packets, frame
+
+TAP = "type = tap\nscript = no\ndownscript = no\nup = on\n"
+
+
+class File:
+    def __init__(self, folder):
+        self.folder, self.path = folder, os.path.join(folder, "vmtap.conf")
+
+    def write(self, *sections):
+        with open(self.path + ".new", "w") as f:
+            f.write("\n".join(sections))
+        os.rename(self.path + ".new", self.path)
+
+    def tap(self, name, more=""):
+        return "[port %s]\n%sifname = %s\n%s" % (name, TAP, name, more)
+
+    def socket(self, name):
+        return "[port %s]\ntype = stream\nserver = on\npath = %s/%s\n" % (name, self.folder, name)
+
+
+def device(ns, name):
+    return json.loads(ns.run("ip -j link show " + name).stdout)[0]
+
+
+def link(a, b):
+    return "[link %s-%s]\nports = %s %s\n" % (a, b, a, b)
+
+
+@pytest.fixture
+def file(folder):
+    return File(folder)
+
+
+def serve(ns, folder, file, **kw):
+    return Serve(ns, folder, "-c", file.path, **kw)
+
+
+class Guest:
+    """The other end of a stream port: frames with their length in front."""
+
+    def __init__(self, path):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(20)
+        self.sock.connect(path)
+
+    def receive(self):
+        def exactly(n):
+            data = b""
+            while len(data) < n:
+                more = self.sock.recv(n - len(data))
+                assert more, "the connection ended"
+                data += more
+            return data
+        return exactly(struct.unpack("!I", exactly(4))[0])
+
+    def wanted(self, frames):
+        """Until all of them came, others aside, in this order."""
+        for one in frames:
+            while self.receive() != one:
+                pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.sock.close()
+
+
+def test_ports_and_joins_are_those_of_the_file(ns, folder, file):
+    file.write("[serve]\nworkers = 1", file.tap("vm0"), "[port guest]\ntype = responder\nip = 10.0.0.2\n",
+               link("vm0", "guest"))
+    with serve(ns, folder, file) as server:
+        ns.run("ip addr add 10.0.0.1/24 dev vm0")
+        ns.run("ping -c 1 -W 5 10.0.0.2")
+    assert server.status == 0
+
+
+def test_a_reload_loses_no_frame_of_what_did_not_change(ns, folder, file):
+    same = file.tap("vm0"), file.socket("guest"), link("vm0", "guest")
+    file.write(*same, file.tap("vm1"))
+    with serve(ns, folder, file) as server, server.client() as ctl, Guest(folder + "/guest") as guest, \
+            Packets(ns, "vm0") as kernel:
+        ctl.wait_port("guest", lambda row: row["state"] == "up")
+        index = device(ns, "vm0")["ifindex"]
+        sent = []
+        for turn in range(20):
+            file.write(*same, file.tap("vm1", "mtu = %d\n" % (1400 + turn)) if turn % 3 else file.tap("vm2"))
+            if turn % 2:
+                os.kill(server.proc.pid, signal.SIGHUP)
+            for i in range(50):
+                sent.append(frame(turn * 100 + i))
+                kernel.send(sent[-1])
+            if turn % 2 == 0:
+                done = ctl.run("reload")
+                assert done["kept"] >= 2, done
+        guest.wanted(sent)
+        assert device(ns, "vm0")["ifindex"] == index
+        ctl.run("reload")
+        assert {row["id"] for row in ctl.run("query-ports")} == {"vm0", "guest", "vm1"}
+        assert device(ns, "vm1")["mtu"] == 1419
+        stats = {row["id"]: row for row in ctl.run("query-stats")}
+        assert stats["vm0"]["rx"]["frames"] >= len(sent)
+
+
+def rows(ctl):
+    return [(row["id"], row.get("peer")) for row in ctl.run("query-ports")]
+
+
+@pytest.mark.parametrize("wrong, said", [
+    ("[port c]\ntype = null\nsise = 5\n", "vmtap.conf:16"),
+    ("[prot c]\n", "did you mean port"),
+    ("[port c]\ntype = nul\n", "vmtap.conf:"),
+    ("[link x]\nports = d a\n", "no [port d]"),
+    ("[port c]\ntype = stream\nserver = on\npath = /nonexistent/x\n", "vmtap.conf:14"),
+])
+def test_a_wrong_file_changes_nothing(ns, folder, file, wrong, said):
+    right = "[port a]\ntype = null\n", file.tap("vm0"), link("a", "vm0")
+    file.write(*right)
+    with serve(ns, folder, file) as server, server.client() as ctl:
+        before = rows(ctl)
+        file.write(*right, wrong)
+        with pytest.raises(Refused) as refused:
+            ctl.run("reload")
+        assert said in refused.value.desc
+        assert rows(ctl) == before
+        os.kill(server.proc.pid, signal.SIGHUP)
+        wait_until(lambda: said in server.output())
+        assert rows(ctl) == before
+    assert vmtap.run(ns, "-c", file.path, "check").returncode in (2, 3)
+    assert vmtap.run(ns, "-c", file.path, "--control", folder + "/x", "serve").returncode in (2, 3)
+
+
+def test_what_fails_midway_is_rolled_back(ns, folder, file):
+    file.write("[port a]\ntype = null\n", "[port b]\ntype = null\n", link("a", "b"))
+    with serve(ns, folder, file) as server, server.client() as ctl:
+        # Both want one path; that shows only when the second is opened.
+        two = "[port %s]\ntype = stream\nserver = on\npath = " + folder + "/same\n"
+        file.write("[port a]\ntype = null\nsize = 100\n", two % "x", two % "y")
+        with pytest.raises(Refused) as refused:
+            ctl.run("reload")
+        assert "port y" in refused.value.desc or "y" in refused.value.desc
+        assert sorted(rows(ctl)) == [("a", "b"), ("b", "a")]
+        assert "is again" in server.output()
+        assert not os.path.exists(folder + "/same")
+
+
+def test_what_the_control_socket_made_stays(ns, folder, file):
+    file.write("[port a]\ntype = null\n")
+    with serve(ns, folder, file) as server, server.client() as ctl:
+        ctl.run("port_add", type="null", id="mine")
+        ctl.run("connect", id="mine", peer="a")
+        assert ctl.run("reload") == {"kept": 1, "opened": 0, "closed": 0}
+        assert sorted(rows(ctl)) == [("a", "mine"), ("mine", "a")]
+        file.write("[port a]\ntype = null\n", "[port mine]\ntype = null\nsize = 70\n")
+        with pytest.raises(Refused, match="control socket made"):
+            ctl.run("reload")
+        file.write("[port a]\ntype = null\n", "[port b]\ntype = null\n", link("a", "b"))
+        with pytest.raises(Refused, match="was joined to"):
+            ctl.run("reload")
+        ctl.run("disconnect", id="mine")
+        ctl.run("reload")
+        assert sorted(rows(ctl)) == [("a", "b"), ("b", "a"), ("mine", None)]
+
+
+def test_without_a_file_there_is_nothing_to_reload(ns, folder):
+    with Serve(ns, folder) as server, server.client() as ctl:
+        with pytest.raises(Refused, match="without a configuration file"):
+            ctl.run("reload")
+
+
+def test_after_a_kill_everything_is_there_again(ns, folder, file):
+    file.write(file.tap("vm0", "persist = on\n"), file.socket("guest"), link("vm0", "guest"))
+    index = None
+    for turn in range(3):
+        with serve(ns, folder, file) as server, Guest(folder + "/guest") as guest, Packets(ns, "vm0") as kernel, \
+                server.client() as ctl:
+            ctl.wait_port("guest", lambda row: row["state"] == "up")
+            now = device(ns, "vm0")["ifindex"]
+            assert index in (None, now)
+            index = now
+            sent = [frame(i) for i in range(100)]
+            for one in sent:
+                kernel.send(one)
+            guest.wanted(sent)
+            for one in sent:
+                kernel.send(one)
+            server.proc.kill()
+            server.proc.wait()
+    ns.run("ip link del vm0")
+
+
+def test_check_says_whether_a_file_can_be_used(ns, folder, file):
+    file.write("[port a]\ntype = null\n")
+    done = vmtap.run(ns, "-c", file.path, "check")
+    assert (done.returncode, done.stdout) == (0, "ok: %s\n" % file.path)
+    file.write("[serve]\nworkers = many\n")
+    done = vmtap.run(ns, "-c", file.path, "check")
+    assert done.returncode == 2 and "vmtap.conf:2" in done.stderr
