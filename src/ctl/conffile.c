@@ -183,7 +183,7 @@ static int add_section(struct conffile *f, enum conffile_kind kind, const char *
 /* "[port vm0]", without the first bracket. */
 static int read_section(struct conffile *f, char *text, unsigned line, struct vmtap_error *err)
 {
-	static const char *const known[] = { "serve", "port", "link", NULL };
+	static const char *const known[] = { "serve", "port", "link", "switch", NULL };
 	size_t len = strlen(text);
 	unsigned kind = 0;
 	char *name;
@@ -336,7 +336,7 @@ static int make_spec(const struct conffile *f, struct conffile_section *s, struc
 	out = open_memstream(&s->spec, &len);
 	if (!out)
 		return no_memory(f, err);
-	fprintf(out, is_port ? "%s,id=%s" : "%sid=%s", is_port ? type->value : "", s->name);
+	fprintf(out, "%s,id=%s", is_port ? type->value : "switch", s->name);
 	for (unsigned i = 0; i < s->key_cnt; i++) {
 		if (strcmp(keys[i]->name, is_port ? "type" : "ports") == 0)
 			continue;

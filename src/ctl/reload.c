@@ -43,7 +43,8 @@ void reload_free(struct reload *r)
 /* The description that it runs with; NULL: there is no such thing. */
 static const char *running_spec(struct state *s, const struct conffile_section *section)
 {
-	return state_port_spec(s, section->name);
+	return section->kind == CONFFILE_PORT ? state_port_spec(s, section->name)
+					      : state_switch_spec(s, section->name);
 }
 
 static bool is_running(struct state *s, const struct conffile_section *section)
@@ -69,12 +70,16 @@ static bool is_kept(const struct reload *r, const struct conffile *next,
 
 static int add(struct state *s, const struct conffile_section *section, struct vmtap_error *err)
 {
-	return state_port_add(s, section->spec, err);
+	return section->kind == CONFFILE_PORT ? state_port_add(s, section->spec, err)
+					      : state_switch_add(s, section->spec, err);
 }
 
 static void del(struct state *s, const struct conffile_section *section)
 {
-	state_port_del(s, section->name, NULL);
+	if (section->kind == CONFFILE_PORT)
+		state_port_del(s, section->name, NULL);
+	else
+		state_switch_del(s, section->name, NULL);
 }
 
 static bool is_joined(struct state *s, const struct conffile_join *j)
@@ -96,7 +101,7 @@ static int check_names(const struct reload *r, const struct conffile *next, stru
 		if (!section->spec)
 			continue;
 		old = conffile_find(r->now, section->name);
-		if (!state_port_spec(s, section->name))
+		if (!state_port_spec(s, section->name) && !state_switch_spec(s, section->name))
 			continue;
 		if (old && is_running(s, old))
 			continue;

@@ -212,3 +212,24 @@ def test_check_says_whether_a_file_can_be_used(ns, folder, file):
     file.write("[serve]\nworkers = many\n")
     done = vmtap.run(ns, "-c", file.path, "check")
     assert done.returncode == 2 and "vmtap.conf:2" in done.stderr
+
+
+def test_a_switch_of_the_file_stays_while_ports_come_and_go(ns, folder, file):
+    def switch(ports, more=""):
+        return "[switch lan]\nports = %s\n%s" % (ports, more)
+    guest = "[port g]\ntype = responder\nip = 10.0.0.2\n"
+    file.write(file.tap("vm0"), guest, switch("vm0 g"))
+    with serve(ns, folder, file) as server, server.client() as ctl:
+        ns.run("ip addr add 10.0.0.1/24 dev vm0")
+        ns.run("ping -c 1 -W 5 10.0.0.2")
+        file.write(file.tap("vm0"), guest, file.tap("vm1"), switch("vm0 g vm1"))
+        assert ctl.run("reload") == {"kept": 3, "opened": 1, "closed": 0}
+        assert sorted(rows(ctl)) == [("g", "lan"), ("vm0", "lan"), ("vm1", "lan")]
+        ns.run("ping -c 1 -W 5 10.0.0.2")
+        file.write(file.tap("vm0"), guest, switch("vm0 g", "sise = 5\n"))
+        with pytest.raises(Refused):
+            ctl.run("reload")
+        assert sorted(rows(ctl)) == [("g", "lan"), ("vm0", "lan"), ("vm1", "lan")]
+        file.write(file.tap("vm0"), guest, link("vm0", "g"))
+        assert ctl.run("reload") == {"kept": 2, "opened": 0, "closed": 2}
+        ns.run("ping -c 1 -W 5 10.0.0.2")
