@@ -42,7 +42,7 @@ def pkg_config(root, find):
 def test_everything_is_there(find):
     for end in ("bin/vmtap", "include/vmtap/vmtap.h", "pkgconfig/libvmtap.pc", "libvmtap.so", "libvmtap.so.0",
                 "share/bash-completion/completions/vmtap", "share/zsh/site-functions/_vmtap",
-                "share/doc/vmtap/vmtap@.service"):
+                "share/doc/vmtap/vmtap@.service", "share/doc/vmtap/vmtap.service"):
         assert find(end).exists()
 
 
