@@ -169,6 +169,8 @@ static void allow_descriptors(void)
 static int begin_file(struct serve *s)
 {
 	struct vmtap_error err = { 0 };
+	char status[80];
+	int missing;
 
 	if (!s->cli->config)
 		return 0;
@@ -176,10 +178,17 @@ static int begin_file(struct serve *s)
 	if (!s->file)
 		return failure(s->cli, "start", strerror(ENOMEM), "", ENOMEM);
 	state_set_file(s->state, s->file);
-	if (reload_run(s->file, NULL, &err) == 0)
-		return 0;
-	log_failure(s->cli, &err);
-	return exit_code_of(&err);
+	missing = reload_start(s->file, &err);
+	if (missing < 0) {
+		log_failure(s->cli, &err);
+		return exit_code_of(&err);
+	}
+	if (missing) {
+		snprintf(status, sizeof(status), "STATUS=%d of what the file says could not be had",
+			 missing);
+		notify_manager(status);
+	}
+	return 0;
 }
 
 static void on_hup(struct serve *s)

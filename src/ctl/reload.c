@@ -158,10 +158,9 @@ static bool closes_something(const struct reload *r, const struct conffile *next
 }
 
 /* A port that is in the way of itself, or of its successor, is no reason to refuse. */
-static int check_ports(const struct reload *r, const struct conffile *next, struct vmtap_error *err)
+static int check_ports(const struct reload *r, const struct conffile *next, bool only_syntax,
+		       struct vmtap_error *err)
 {
-	bool only_syntax = closes_something(r, next);
-
 	for (unsigned i = 0; i < next->section_cnt; i++) {
 		const struct conffile_section *section = &next->sections[i];
 		int ret;
@@ -251,13 +250,15 @@ static int open_new(struct reload *r, const struct conffile *to, bool go_on,
 		failure = ret;
 		if (!go_on)
 			return ret;
+		result->missing++;
 		state_log(r->state, VMTAP_LOG_ERROR, err->object,
 			  "cannot %s: %s; it is missing now", err->action, err->reason);
 	}
 	return failure;
 }
 
-static int join(struct reload *r, const struct conffile *to, bool go_on, struct vmtap_error *err)
+static int join(struct reload *r, const struct conffile *to, bool go_on,
+		struct reload_result *result, struct vmtap_error *err)
 {
 	int failure = 0;
 
@@ -277,6 +278,7 @@ static int join(struct reload *r, const struct conffile *to, bool go_on, struct 
 		failure = ret;
 		if (!go_on)
 			return ret;
+		result->missing++;
 		state_log(r->state, VMTAP_LOG_ERROR, err->object, "cannot %s: %s", err->action,
 			  err->reason);
 	}
@@ -293,7 +295,7 @@ static int change(struct reload *r, const struct conffile *from, const struct co
 	opened = open_new(r, to, go_on, result, err);
 	if (opened && !go_on)
 		return opened;
-	joined = join(r, to, go_on, err);
+	joined = join(r, to, go_on, result, err);
 	return opened ? opened : joined;
 }
 
@@ -312,7 +314,30 @@ static int check(const struct reload *r, const struct conffile *next, struct vmt
 
 	if (!ret)
 		ret = check_joins(r, next, err);
-	return ret ? ret : check_ports(r, next, err);
+	return ret ? ret : check_ports(r, next, closes_something(r, next), err);
+}
+
+int reload_start(struct reload *r, struct vmtap_error *err)
+{
+	struct reload_result result = { 0 };
+	struct vmtap_error local = { 0 };
+	struct conffile *next;
+	int ret;
+
+	if (!err)
+		err = &local;
+	next = conffile_read(r->path, err);
+	if (!next)
+		return -err->code;
+	ret = check_ports(r, next, true, err);
+	if (ret) {
+		conffile_free(next);
+		return ret;
+	}
+	change(r, r->now, next, true, &result, &local);
+	conffile_free(r->now);
+	r->now = next;
+	return (int)result.missing;
 }
 
 int reload_run(struct reload *r, struct reload_result *result, struct vmtap_error *err)

@@ -20,9 +20,10 @@
 
 struct reload;
 
-/** struct reload_result - What was done with ports and switches */
+/** struct reload_result - What was done with ports and switches. @missing: what could not be had, joins
+ *  among them; only where the rest goes on without. */
 struct reload_result {
-	unsigned kept, opened, closed;
+	unsigned kept, opened, closed, missing;
 };
 
 /** reload_new() - Nothing is in force yet. @path: copied. Return: owned; NULL: out of memory. */
@@ -32,6 +33,11 @@ void reload_free(struct reload *r);
 /** reload_run() - Read the file and put it in force. @result may be NULL.
  *  Return: 0, or -errno and @err: what was in force is again, but for what the log says. */
 int reload_run(struct reload *r, struct reload_result *result, struct vmtap_error *err);
+
+/** reload_start() - Read the file and put it in force for the first time. What cannot be had, a bridge that is
+ *  not there yet, is logged and missing: the other guests have their network. A reload tries again.
+ *  Return: how many ports, switches and joins are missing; -errno and @err: the file is wrong. */
+int reload_start(struct reload *r, struct vmtap_error *err);
 
 /** reload_check() - Try each port of a file without changing anything; @failed is told of each that cannot be
  *  opened. Return: 0 or the last failure. */
