@@ -46,6 +46,7 @@ LIBRARIES = {
     "libmnl/": "tapdev host",
     "liburing.h": "loop",
     "cap-ng.h": "helper",
+    "pcap/": "filter",
 }
 
 PUBLIC = "vmtap/vmtap.h"

@@ -65,6 +65,7 @@ struct vmtap_port;
 struct vmtap_link;
 struct vmtap_switch;
 struct vmtap_watch;
+struct vmtap_capture;
 
 /* ------------------------------------------------------------------ errors */
 
@@ -817,6 +818,98 @@ void vmtap_switch_each_mac(const struct vmtap_switch *sw,
 			   void *opaque);
 /** vmtap_switch_flush() - Forget all addresses. */
 void vmtap_switch_flush(struct vmtap_switch *sw);
+/* ---------------------------------------------------------------- captures */
+
+/** Most files that a capture writes in turn. */
+#define VMTAP_CAPTURE_FILES_MAX 64
+
+/** Ways of a frame that are captured; see Directions above. */
+#define VMTAP_CAPTURE_RX 1u
+#define VMTAP_CAPTURE_TX 2u
+
+/**
+ * struct vmtap_capture_config - What is captured, and where it goes
+ * @size:       sizeof(struct vmtap_capture_config); newer fields are zero for older callers
+ * @id:         its name; NULL: one is made up
+ * @path:       the file; with @file_cnt, a number goes behind it. What is there is overwritten
+ * @fds, @fd_cnt: instead of @path: files, pipes or sockets that are open, taken, also when the
+ *              call fails. The array is borrowed
+ * @file_cnt, @file_bytes: write up to @file_bytes to each of @file_cnt files in turn, the oldest is overwritten.
+ *              0: one, without limit
+ * @filter:     which frames, as in pcap-filter(7); NULL: all. Names of hosts are looked up, which takes
+ *              as long as it takes: use addresses
+ * @snaplen:    bytes that are kept of each; 0: all
+ * @directions: VMTAP_CAPTURE_RX, VMTAP_CAPTURE_TX; 0: both
+ * @segment:    frames that are still to be segmented are cut as the wire would have them; otherwise
+ *              they are kept whole, and a comment says so
+ * @limit:      ends after so many frames; 0: does not
+ * @buffer:     bytes that may wait for the disk, for each queue pair: a power of two of 256 KiB or
+ *              more; 0: 8 MiB. What finds no room is not captured, and counted
+ * @ended:      it writes nothing any more. Called once, inside vmtap_dispatch() or vmtap_free(), unless
+ *              vmtap_capture_stop() came first, which may be called here. May be NULL
+ */
+struct vmtap_capture_config {
+	size_t size;
+	const char *id;
+	const char *path;
+	const int *fds;
+	unsigned fd_cnt;
+	unsigned file_cnt;
+	uint64_t file_bytes;
+	const char *filter;
+	uint32_t snaplen;
+	unsigned directions;
+	bool segment;
+	uint64_t limit;
+	size_t buffer;
+	void (*ended)(void *opaque, struct vmtap_capture *capture);
+	void *opaque;
+};
+
+/**
+ * struct vmtap_capture_stats - Counters of a capture
+ * @seen:     frames that went by in its directions
+ * @filtered: of these, not wanted by the filter
+ * @dropped:  wanted, but the writer was behind and the buffer full. The port was not held up
+ * @written:  frames in the file; with segment, each segment is one
+ * @bytes:    of these frames
+ */
+struct vmtap_capture_stats {
+	uint64_t seen, filtered, dropped, written, bytes;
+};
+
+/**
+ * vmtap_capture_start() - Write a port's frames to a pcapng file, pipe or socket from now on
+ *
+ * A thread of the capture's own writes. What is slow or full there never holds up the port: frames are left
+ * out of the capture, or it ends. Checksums that a receiver would still have to fill in are filled in.
+ * Frames are seen as they enter and leave the port; those that a limit or filter of the port discards
+ * are not.
+ * Return: a handle; vmtap_capture_stop() releases it. NULL: see @err; -EBUSY: vhost=on.
+ */
+struct vmtap_capture *vmtap_capture_start(struct vmtap_port *port,
+					  const struct vmtap_capture_config *config,
+					  struct vmtap_error *err);
+/** vmtap_capture_end() - Capture no more; what waits is still written, then config.ended is called. */
+void vmtap_capture_end(struct vmtap_capture *capture);
+/** vmtap_capture_stop() - End, wait until all is written (to a reader who does not read: half a
+ *  second), and release the handle. NULL is fine. */
+void vmtap_capture_stop(struct vmtap_capture *capture);
+
+/** vmtap_capture_is_over() - Everything is written, or the output takes no more. */
+bool vmtap_capture_is_over(const struct vmtap_capture *capture);
+/** vmtap_capture_error() - Why it ended; NULL: as it was told to, or with its port. Borrowed. */
+const struct vmtap_error *vmtap_capture_error(const struct vmtap_capture *capture);
+const char *vmtap_capture_id(const struct vmtap_capture *capture);
+/** vmtap_capture_port() - The name of the port. Borrowed. */
+const char *vmtap_capture_port(const struct vmtap_capture *capture);
+/** vmtap_capture_stats() - Copy the counters; @size is sizeof(*stats). */
+void vmtap_capture_stats(const struct vmtap_capture *capture, struct vmtap_capture_stats *stats,
+			 size_t size);
+/** vmtap_capture_next() - The captures of an instance: the one behind @capture, NULL: the first. Return:
+ *  borrowed; NULL: there is no more. */
+struct vmtap_capture *vmtap_capture_next(const struct vmtap *v,
+					 const struct vmtap_capture *capture);
 
 /* ---------------------------------------------------------- the host around */
 

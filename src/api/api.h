@@ -40,6 +40,7 @@ struct vmtap {
 	struct vmtap_switch *switches;
 	struct named_fd *fds;
 	struct vmtap_watch *watches;
+	struct vmtap_capture *captures; /* newest first */
 	struct loop_task reap;
 	unsigned depth;	 /* callbacks of the application on the stack */
 	unsigned serial; /* for names that are made up */
@@ -99,6 +100,13 @@ struct vmtap_switch *switch_find(const struct vmtap *v, const char *name);
 
 /** switch_place_read() - What isolated=, vlan= and trunk= say. Return: 0, or -EINVAL and @err. */
 int switch_place_read(const struct conf *c, struct switch_place *place, struct vmtap_error *err);
+
+/** captures_reap() - Free those that the application let go of. */
+void captures_reap(struct vmtap *v);
+/** captures_leave() - @h is about to close: its captures end. */
+void captures_leave(struct vmtap_port *h);
+/** captures_free() - End and free all. */
+void captures_free(struct vmtap *v);
 
 /** port_type_find() - NULL and @err when there is no such type. */
 const struct port_type *port_type_find(const char *name, struct vmtap_error *err);

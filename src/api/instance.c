@@ -185,6 +185,7 @@ static void reap_switches(struct vmtap *v)
 void reap(struct vmtap *v)
 {
 	loop_task_del(v->loop, &v->reap);
+	captures_reap(v);
 	reap_ports(v);
 	reap_links(v);
 	reap_switches(v);
@@ -316,6 +317,7 @@ void vmtap_free(struct vmtap *v)
 		h->refs = 0;
 	for (struct vmtap_switch *h = v->switches; h; h = h->next)
 		switch_close(h->sw);
+	captures_free(v);
 	reap(v);
 	closer_run(&closer);
 	while (v->fds) {
