@@ -20,7 +20,7 @@
 #define COMMENT_MAX 128u
 
 _Static_assert(2 * PCAPNG_BLOCK_MAX <= sizeof(((struct capfile *)0)->head), "room for the head");
-_Static_assert(SETTLE_MS * NSEC_PER_MSEC == CAPTURE_SETTLE_NS, "one time");
+_Static_assert(SETTLE_MS *NSEC_PER_MSEC == CAPTURE_SETTLE_NS, "one time");
 
 /* -------------------------------------------------------------------- one frame */
 
@@ -104,9 +104,7 @@ static int write_record(struct capture *c, const struct caprec *rec)
 {
 	const bool gso = rec->hdr.gso_type != VMTAP_GSO_NONE;
 	struct iovec iov = { .iov_base = (void *)rec->data, .iov_len = rec->data_len };
-	struct vmtap_frame frame = {
-		.hdr = rec->hdr, .len = rec->len, .iov = &iov, .iov_cnt = 1
-	};
+	struct vmtap_frame frame = { .hdr = rec->hdr, .len = rec->len, .iov = &iov, .iov_cnt = 1 };
 	struct cut cut = { .out.emit = emit, .c = c, .rec = rec, .lost = rec->lost };
 	int ret = -EINVAL;
 

@@ -88,8 +88,7 @@ static void passed(struct port_hook *h, struct port_lane *l, enum port_way way,
 	struct capture *c = container_of(h, struct capture, hook);
 	struct capture_lane *lane = &c->lanes[l->index];
 
-	if (!(c->directions & 1u << way) ||
-	    !atomic_load_explicit(&c->active, memory_order_relaxed))
+	if (!(c->directions & 1u << way) || !atomic_load_explicit(&c->active, memory_order_relaxed))
 		return;
 	for (unsigned i = 0; i < cnt; i++)
 		keep(c, lane, way, &frames[i]);
@@ -265,7 +264,7 @@ static void task_run(struct loop_task *t)
 	c->ended(c->opaque);
 }
 
-static struct capture *new(struct port *p, const struct vmtap_capture_config *config)
+static struct capture *new (struct port *p, const struct vmtap_capture_config *config)
 {
 	struct capture *c = calloc(1, sizeof(*c));
 
@@ -282,8 +281,8 @@ static struct capture *new(struct port *p, const struct vmtap_capture_config *co
 	c->snaplen = config->snaplen;
 	c->segment = config->segment;
 	c->limit = config->limit;
-	c->directions = config->directions ? config->directions
-					   : VMTAP_CAPTURE_RX | VMTAP_CAPTURE_TX;
+	c->directions =
+		config->directions ? config->directions : VMTAP_CAPTURE_RX | VMTAP_CAPTURE_TX;
 	atomic_init(&c->active, true);
 	if (c->name && !config->filter == !c->filter && !config->path == !c->path)
 		return c;
@@ -334,7 +333,7 @@ struct capture *capture_new(struct port *p, const struct vmtap_capture_config *c
 			    void (*ended)(void *opaque), void *opaque, struct vmtap_error *err)
 {
 	int fds[VMTAP_CAPTURE_FILES_MAX], ret = -ENOMEM;
-	struct capture *c = new(p, config);
+	struct capture *c = new (p, config);
 
 	take_fds(config, fds);
 	if (c) {

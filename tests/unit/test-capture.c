@@ -212,9 +212,7 @@ static void wrong_configurations_are_refused(void **state)
 	struct rig *r = *state;
 	const struct vmtap_capture_config wrong[] = {
 		{ .path = "/tmp/x" }, /* and a descriptor */
-		{ .directions = 4 },
-		{ .buffer = 1000 },
-		{ .buffer = CAPTURE_SETTLE_NS },
+		{ .directions = 4 },	   { .buffer = 1000 }, { .buffer = CAPTURE_SETTLE_NS },
 		{ .file_bytes = 1 << 20 },
 	};
 
@@ -288,7 +286,8 @@ static void what_was_lost_is_said_in_the_next_frame(void **state)
 	/* as it is read, there is room, and what comes then tells */
 	r->file = malloc(8 << 20);
 	capture_detach(r->capture);
-	while (!capture_is_over(r->capture) || poll(&(struct pollfd) { ends[0], POLLIN, 0 }, 1, 0)) {
+	while (!capture_is_over(r->capture) ||
+	       poll(&(struct pollfd) { ends[0], POLLIN, 0 }, 1, 0)) {
 		if (!poll(&(struct pollfd) { ends[0], POLLIN, 0 }, 1, 10))
 			continue;
 		len = read(ends[0], byte, sizeof(byte));

@@ -17,11 +17,11 @@ static uint32_t word(const uint8_t *at)
 static void a_section_is_as_the_format_says(void **state)
 {
 	static const uint32_t want[] = {
-		0x0a0d0d0a, 60, 0x1a2b3c4d, 1, /* version 1.0 */
-		~0u,	    ~0u,	       /* length unknown */
-		0x00030002, 0,		       /* hardware, 3 bytes */
-		0x00010003, 0,		       /* os, 1 byte */
-		0x00040004, 0,		       /* program, 4 bytes */
+		0x0a0d0d0a, 60,	 0x1a2b3c4d, 1, /* version 1.0 */
+		~0u,	    ~0u,		/* length unknown */
+		0x00030002, 0,			/* hardware, 3 bytes */
+		0x00010003, 0,			/* os, 1 byte */
+		0x00040004, 0,			/* program, 4 bytes */
 		0,	    60,
 	};
 	uint8_t buf[128], expected[sizeof(want)];
@@ -95,9 +95,12 @@ static void a_frame_is_padded_and_says_its_way(void **state)
 
 static void statistics_have_all_counters(void **state)
 {
-	const struct pcapng_stats s = {
-		.start_ns = 1ull << 32, .end_ns = 2, .seen = 9, .accepted = 8, .lost = 3, .written = 5
-	};
+	const struct pcapng_stats s = { .start_ns = 1ull << 32,
+					.end_ns = 2,
+					.seen = 9,
+					.accepted = 8,
+					.lost = 3,
+					.written = 5 };
 	uint8_t buf[256];
 	const size_t len = pcapng_stats(buf, sizeof(buf), &s);
 
