@@ -365,6 +365,9 @@ int vmtap_add_fd(struct vmtap *v, const char *name, int fd, struct vmtap_error *
  *  Return: 0; -ENOENT. */
 int vmtap_del_fd(struct vmtap *v, const char *name, struct vmtap_error *err);
 
+/** vmtap_take_fd() - Have a named descriptor back. Return: owned; -ENOENT. */
+int vmtap_take_fd(struct vmtap *v, const char *name, struct vmtap_error *err);
+
 /** vmtap_version() - VMTAP_VERSION of the library that runs. */
 const char *vmtap_version(void);
 
@@ -903,6 +906,8 @@ const struct vmtap_error *vmtap_capture_error(const struct vmtap_capture *captur
 const char *vmtap_capture_id(const struct vmtap_capture *capture);
 /** vmtap_capture_port() - The name of the port. Borrowed. */
 const char *vmtap_capture_port(const struct vmtap_capture *capture);
+/** vmtap_capture_opaque() - config.opaque; NULL after config.ended was called. */
+void *vmtap_capture_opaque(const struct vmtap_capture *capture);
 /** vmtap_capture_stats() - Copy the counters; @size is sizeof(*stats). */
 void vmtap_capture_stats(const struct vmtap_capture *capture, struct vmtap_capture_stats *stats,
 			 size_t size);

@@ -36,6 +36,7 @@ static void tell(struct vmtap_capture *c)
 	call_begin(c->v);
 	c->ended(c->opaque, c);
 	call_end(c->v);
+	c->opaque = NULL; /* the handle lives on: the reaper comes later */
 }
 
 static void ended(void *opaque)
@@ -215,6 +216,11 @@ const char *vmtap_capture_id(const struct vmtap_capture *c)
 const char *vmtap_capture_port(const struct vmtap_capture *c)
 {
 	return c->port;
+}
+
+void *vmtap_capture_opaque(const struct vmtap_capture *c)
+{
+	return c->opaque;
 }
 
 void vmtap_capture_stats(const struct vmtap_capture *c, struct vmtap_capture_stats *stats,

@@ -132,6 +132,15 @@ int vmtap_del_fd(struct vmtap *v, const char *name, struct vmtap_error *err)
 	return 0;
 }
 
+int vmtap_take_fd(struct vmtap *v, const char *name, struct vmtap_error *err)
+{
+	int fd = take_fd(v, name);
+
+	return fd >= 0 ? fd
+		       : error_set(err, ENOENT, name, "take a named descriptor",
+				   "there is none of that name, or a port has it");
+}
+
 /* ------------------------------------------------------------------- reaper */
 
 static void reap_ports(struct vmtap *v)

@@ -19,6 +19,12 @@ enum {
 
 #define CPUS_MAX VMTAP_WORKERS_MAX
 
+/** struct capture_options - Of capture, as they were given; NULL: not given. */
+struct capture_options {
+	const char *file, *filter, *snaplen, *count, *direction, *megabytes, *files;
+	bool segment;
+};
+
 /** struct cli - Options that all commands share. */
 struct cli {
 	enum vmtap_log_level log_level;
@@ -37,6 +43,7 @@ struct cli {
 	bool schema;				  /* ctl --schema */
 	const char *config;			  /* serve, check --config; NULL: not given */
 	const char *control_mode, *control_group; /* serve; NULL: not given */
+	struct capture_options capture;
 };
 
 /** option_set() - An option by its name without the hyphens, from a file. @value: borrowed from now on.
@@ -68,6 +75,7 @@ int cmd_doctor(const struct cli *cli, int argc, char **argv);
 int cmd_ctl(const struct cli *cli, int argc, char **argv);
 /** check_file() - `vmtap check -c FILE`. */
 int check_file(const struct cli *cli);
+int cmd_capture(const struct cli *cli, int argc, char **argv);
 int cmd_serve(const struct cli *cli, int argc, char **argv);
 int cmd_stats(const struct cli *cli, int argc, char **argv);
 int cmd_help(int argc, char **argv);

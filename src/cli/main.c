@@ -32,6 +32,7 @@ enum {
 	OPT_SCHEMA,
 	OPT_WATCH,
 	OPT_PROMETHEUS,
+	OPT_SEGMENT,
 };
 
 /* A closed stdin, stdout or stderr would be the number of the next socket that is opened. */
@@ -130,6 +131,25 @@ static int parse_cpus(struct cli *cli, const char *text)
 	return 0;
 }
 
+/* Where the value of an option of capture goes. */
+static const char **capture_option(struct capture_options *o, int letter)
+{
+	switch (letter) {
+	case 'w':
+		return &o->file;
+	case 'f':
+		return &o->filter;
+	case 's':
+		return &o->snaplen;
+	case 'Q':
+		return &o->direction;
+	case 'C':
+		return &o->megabytes;
+	default:
+		return &o->files;
+	}
+}
+
 /* What only makes sense together. */
 int options_check(const struct cli *cli)
 {
@@ -195,6 +215,7 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 		{ "control", required_argument, NULL, OPT_CONTROL },
 		{ "control-mode", required_argument, NULL, OPT_CONTROL_MODE },
 		{ "control-group", required_argument, NULL, OPT_CONTROL_GROUP },
+		{ "segment", no_argument, NULL, OPT_SEGMENT },
 		{ "schema", no_argument, NULL, OPT_SCHEMA },
 		{ "watch", optional_argument, NULL, OPT_WATCH },
 		{ "prometheus", no_argument, NULL, OPT_PROMETHEUS },
@@ -207,7 +228,7 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 	};
 	int c, ret;
 
-	while ((c = getopt_long(argc, argv, "hvqyc:", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "hvqyw:f:s:c:Q:C:W:", options, NULL)) != -1) {
 		switch (c) {
 		case 'h':
 			usage(stdout);
@@ -246,7 +267,8 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 			cli->schema = true;
 			break;
 		case 'c':
-			cli->config = optarg;
+			cli->config = optarg; /* a file; of capture, a number */
+			cli->capture.count = optarg;
 			break;
 		case OPT_CONTROL:
 		case OPT_CONTROL_MODE:
@@ -274,6 +296,17 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 			if (ret)
 				return ret;
 			break;
+		case 'w':
+		case 'f':
+		case 's':
+		case 'Q':
+		case 'C':
+		case 'W':
+			*capture_option(&cli->capture, c) = optarg;
+			break;
+		case OPT_SEGMENT:
+			cli->capture.segment = true;
+			break;
 		default: /* getopt has said what is wrong */
 			return bad_usage("that option cannot be used", NULL);
 		}
@@ -296,6 +329,7 @@ static const struct {
 	{ "reap", cmd_reap, true },	   { "doctor", cmd_doctor, true },
 	{ "serve", cmd_serve, false },	   { "ctl", cmd_ctl, true },
 	{ "stats", cmd_stats, true },
+	{ "capture", cmd_capture, false },
 };
 
 int main(int argc, char **argv)
@@ -317,7 +351,7 @@ int main(int argc, char **argv)
 	command = argv[optind];
 	if (!command)
 		return bad_usage(
-			"a command is missing: connect, serve, ctl, stats, check, exec, list, reap, doctor or help",
+			"a command is missing: connect, serve, ctl, stats, capture, check, exec, list, reap, doctor or help",
 			NULL);
 	argc -= optind + 1;
 	argv += optind + 1;
@@ -330,6 +364,6 @@ int main(int argc, char **argv)
 	if (strcmp(command, "help") == 0)
 		return printed(cmd_help(argc, argv));
 	return bad_usage(
-		"there is no such command (connect, serve, ctl, stats, check, exec, list, reap, doctor, help)",
+		"there is no such command (connect, serve, ctl, stats, capture, check, exec, list, reap, doctor, help)",
 		command);
 }

@@ -11,8 +11,8 @@
 #include "base/fd.h"
 
 static const struct command *const tables[] = {
-	session_commands, port_commands,  switch_commands, stats_commands,
-	broker_commands,  limit_commands, reload_commands,
+	session_commands, port_commands,   switch_commands, stats_commands,   broker_commands,
+	limit_commands,	  reload_commands, capture_commands,
 };
 
 static const struct command_arg port_event[] = {
@@ -46,6 +46,19 @@ static const struct command_arg link_event[] = {
 	{ 0 },
 };
 
+static const struct command_arg capture_event[] = {
+	{ "id", ARG_STRING, true, .help = "the capture" },
+	{ "port", ARG_STRING, true, .help = "its port" },
+	{ "seen", ARG_INT, true, .help = "frames that went by" },
+	{ "filtered", ARG_INT, true, .help = "of these, not wanted by the filter" },
+	{ "dropped", ARG_INT, true, .help = "wanted, but the buffer was full" },
+	{ "written", ARG_INT, true, .help = "frames in the file" },
+	{ "bytes", ARG_INT, true, .help = "bytes of these" },
+	{ "reason", ARG_STRING, .help = "the error that ended it" },
+	{ "errno", ARG_INT, .help = "its number" },
+	{ 0 },
+};
+
 static const struct event_info events[] = {
 	{ "PORT_ADDED", "a port was opened", port_event },
 	{ "PORT_UP", "frames can move: the other side is there", port_event },
@@ -57,6 +70,7 @@ static const struct event_info events[] = {
 	{ "SWITCH_ADDED", "a switch was made", switch_event },
 	{ "SWITCH_DELETED", "a switch was removed", switch_event },
 	{ "LINK_CHANGED", "set_link changed a port's link", link_event },
+	{ "CAPTURE_ENDED", "a capture writes nothing any more", capture_event },
 	{ "SHUTDOWN", "the server ends; it closes its ports after this", NULL },
 };
 

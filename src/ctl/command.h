@@ -118,6 +118,7 @@ extern const struct command session_commands[];
 extern const struct command port_commands[];
 extern const struct command stats_commands[];
 extern const struct command switch_commands[];
+extern const struct command capture_commands[];
 extern const struct command broker_commands[];
 extern const struct command limit_commands[];
 extern const struct command reload_commands[];
