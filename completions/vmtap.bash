@@ -91,7 +91,7 @@ _vmtap() {
 	for ((i = 1; i < ${#words[@]}; i++)); do
 		case $options${words[i]} in
 		true--) options=false ;;
-		true-c | true--config | true--log-format | true--stats | true--engine | true--workers | true--cpus | true--poll-us | true--control | true--control-mode | true--control-group) ((i++)) ;; # and its value
+		true-c | true--config | true--log-format | true--stats | true--engine | true--workers | true--cpus | true--poll-us | true--control | true--control-mode | true--control-group | true-[wfsQCW]) ((i++)) ;; # and its value
 		true-*) ;;
 		*)
 			if [[ $command ]]; then
@@ -108,7 +108,8 @@ _vmtap() {
 		case ${words[-1]} in
 		--log-format) _vmtap_reply "$word" text json ;;
 		--engine) _vmtap_reply "$word" auto io_uring plain ;;
-		-c | --config | --control) _vmtap_files "$word" ;;
+		-Q) _vmtap_reply "$word" in out inout ;;
+		-c | -w | --config | --control) _vmtap_files "$word" ;;
 		esac
 		return
 	fi
@@ -117,12 +118,12 @@ _vmtap() {
 	true--engine=*) _vmtap_reply "$word" --engine={auto,io_uring,plain} ;;
 	true-*)
 		_vmtap_reply "$word" --verbose --quiet --log-format= --stats= --engine= --workers= --cpus= --poll-us= --wait --yes --json \
-			--pid= --cmdline= --config= --control= --control-mode= --control-group= --schema --watch --prometheus --help --version
+			--pid= --cmdline= --config= --control= --control-mode= --control-group= --schema --watch --prometheus --segment --help --version
 		[[ ${#COMPREPLY[@]} != 1 || ${COMPREPLY[0]} != *= ]] || compopt -o nospace
 		;;
 	*)
 		case $command in
-		'') _vmtap_reply "$word" connect serve ctl stats check exec list reap doctor help ;;
+		'') _vmtap_reply "$word" connect serve ctl stats capture check exec list reap doctor help ;;
 		connect) _vmtap_port "$program" "$word" ;;
 		check) _vmtap_port "$program" "$word" ;;
 		ctl) _vmtap_ctl "$program" "$word" "${typed[@]}" ;;

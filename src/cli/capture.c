@@ -100,9 +100,8 @@ static int read_options(struct session *s)
 		return failure(s->cli, EINVAL, "read the options", "-C and -W",
 			       "a ring of files has both: megabytes of each, and 2 to 64 files");
 	s->file_cnt = files ? (unsigned)files : 1;
-	s->args = json_pack("{ss,sI,sI,sb}", "port", s->port, "snaplen",
-			    (json_int_t)snaplen, "count", (json_int_t)count, "segment",
-			    o->segment);
+	s->args = json_pack("{ss,sI,sI,sb}", "port", s->port, "snaplen", (json_int_t)snaplen,
+			    "count", (json_int_t)count, "segment", o->segment);
 	if (o->filter)
 		json_object_set_new(s->args, "filter", json_string(o->filter));
 	if (o->direction)
@@ -160,9 +159,9 @@ static int open_target(struct session *s, unsigned i)
 		s->names[i] = strdup(path);
 	else if (asprintf(&s->names[i], "%s%0*u", path, width, i) < 0)
 		s->names[i] = NULL;
-	return s->names[i]
-		       ? open(s->names[i], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0644)
-		       : -1;
+	return s->names[i] ? open(s->names[i], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY,
+				  0644)
+			   : -1;
 }
 
 static int give_targets(struct session *s)
@@ -175,8 +174,8 @@ static int give_targets(struct session *s)
 		int fd = open_target(s, i);
 
 		if (fd < 0)
-			return failure(s->cli, errno, "write to it", s->names[i] ? s->names[i] : "-",
-				       strerror(errno));
+			return failure(s->cli, errno, "write to it",
+				       s->names[i] ? s->names[i] : "-", strerror(errno));
 		fd_name(name, sizeof(name), "", i);
 		json_array_append_new(names, json_string(name));
 		if (!give(s, fd, name))

@@ -128,8 +128,8 @@ static struct session *new_session(struct call *c, const char *lifeline, struct 
 		return s;
 	s->lifeline = vmtap_take_fd(state_instance(c->state), lifeline, err);
 	if (s->lifeline >= 0)
-		s->watch = vmtap_watch_new(state_instance(c->state), s->lifeline, on_lifeline, s,
-					   err);
+		s->watch =
+			vmtap_watch_new(state_instance(c->state), s->lifeline, on_lifeline, s, err);
 	if (s->watch)
 		return s;
 	session_free(s);
