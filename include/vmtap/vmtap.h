@@ -821,6 +821,7 @@ void vmtap_switch_each_mac(const struct vmtap_switch *sw,
 			   void *opaque);
 /** vmtap_switch_flush() - Forget all addresses. */
 void vmtap_switch_flush(struct vmtap_switch *sw);
+
 /* ---------------------------------------------------------------- captures */
 
 /** Most files that a capture writes in turn. */

@@ -328,8 +328,7 @@ static const struct {
 	{ "exec", cmd_exec, false },	   { "list", cmd_list, true },
 	{ "reap", cmd_reap, true },	   { "doctor", cmd_doctor, true },
 	{ "serve", cmd_serve, false },	   { "ctl", cmd_ctl, true },
-	{ "stats", cmd_stats, true },
-	{ "capture", cmd_capture, false },
+	{ "stats", cmd_stats, true },	   { "capture", cmd_capture, false },
 };
 
 int main(int argc, char **argv)
