@@ -11,8 +11,8 @@
 #include "base/fd.h"
 
 static const struct command *const tables[] = {
-	session_commands, port_commands,   switch_commands, stats_commands,   broker_commands,
-	limit_commands,	  reload_commands, capture_commands,
+	session_commands, port_commands,  switch_commands, stats_commands,
+	broker_commands,  limit_commands, reload_commands, capture_commands,
 };
 
 static const struct command_arg port_event[] = {
