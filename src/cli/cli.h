@@ -119,9 +119,4 @@ void show_answer(const json_t *j);
 /** show_event() - An event as a line. */
 void show_event(const json_t *event);
 
-/* notify.c ----------------------------------------------------------------- */
-
-/** notify_manager() - Tell the service manager (sd_notify(3) protocol), when there is one. */
-void notify_manager(const char *state);
-
 #endif

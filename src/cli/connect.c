@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/notify.h"
 
 /** A switch has no more. */
 #define PORTS_MAX 256

@@ -5,32 +5,88 @@
  * implement this rather than to link libsystemd for it, which would double
  * the program's resident memory.
  */
+#include "cli/notify.h"
+
+#include <errno.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "cli/cli.h"
+/** Descriptors in one datagram: the kernel's SCM_MAX_FD. */
+#define FDS_MAX 253
+/** A manager that does not read is not waited for any longer. */
+#define PATIENCE_S 1
+
+/* Return: length of the address; 0: there is none, or it is none that we know. */
+static socklen_t address(struct sockaddr_un *addr)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	size_t len = path ? strlen(path) : 0;
+
+	*addr = (struct sockaddr_un) { .sun_family = AF_UNIX };
+	if (!len || len >= sizeof(addr->sun_path) || (path[0] != '/' && path[0] != '@'))
+		return 0;
+	memcpy(addr->sun_path, path, len);
+	if (path[0] == '@')
+		addr->sun_path[0] = '\0';
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
+}
+
+bool notify_is_on(void)
+{
+	struct sockaddr_un addr;
+
+	return address(&addr) > 0;
+}
+
+static void attach(struct msghdr *msg, void *room, size_t size, const int *fds, unsigned cnt)
+{
+	struct cmsghdr *head;
+
+	memset(room, 0, size);
+	msg->msg_control = room;
+	msg->msg_controllen = CMSG_SPACE(cnt * sizeof(int));
+	head = CMSG_FIRSTHDR(msg);
+	head->cmsg_level = SOL_SOCKET;
+	head->cmsg_type = SCM_RIGHTS;
+	head->cmsg_len = CMSG_LEN(cnt * sizeof(int));
+	memcpy(CMSG_DATA(head), fds, cnt * sizeof(int));
+}
+
+static int tell(const char *state, const int *fds, unsigned cnt)
+{
+	_Alignas(struct cmsghdr) char room[CMSG_SPACE(FDS_MAX * sizeof(int))];
+	struct sockaddr_un addr;
+	struct iovec iov = { .iov_base = (void *)(uintptr_t)state, .iov_len = strlen(state) };
+	struct msghdr msg = { .msg_name = &addr, .msg_iov = &iov, .msg_iovlen = 1 };
+	const struct timeval patience = { .tv_sec = PATIENCE_S };
+	int fd, ret;
+
+	msg.msg_namelen = address(&addr);
+	if (!msg.msg_namelen)
+		return -ENOENT;
+	if (cnt)
+		attach(&msg, room, sizeof(room), fds, cnt);
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	ret = sendmsg(fd, &msg, MSG_NOSIGNAL) < 0 ? -errno : 0;
+	close(fd);
+	return ret;
+}
 
 void notify_manager(const char *state)
 {
-	const char *path = getenv("NOTIFY_SOCKET");
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	size_t len = path ? strlen(path) : 0;
-	int fd;
+	tell(state, NULL, 0);
+}
 
-	if (!len || len >= sizeof(addr.sun_path) || (path[0] != '/' && path[0] != '@'))
-		return;
-	memcpy(addr.sun_path, path, len);
-	if (path[0] == '@')
-		addr.sun_path[0] = '\0';
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return;
-	(void)!sendto(fd, state, strlen(state), MSG_NOSIGNAL | MSG_DONTWAIT,
-		      (struct sockaddr *)&addr,
-		      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
-	close(fd);
+int notify_fds(const char *state, const int *fds, unsigned cnt)
+{
+	return cnt && cnt <= FDS_MAX ? tell(state, fds, cnt) : -EINVAL;
 }

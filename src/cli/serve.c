@@ -15,10 +15,12 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/inherit.h"
+#include "cli/notify.h"
+#include "cli/service.h"
 #include "ctl/ask.h"
 #include "ctl/reload.h"
 #include "ctl/server.h"
@@ -30,6 +32,8 @@ struct serve {
 	struct reload *file; /* NULL: there is none */
 	struct state *state;
 	struct server *server;
+	struct service *service;
+	struct inherit inherit; /* what the service manager passed and nobody has taken yet */
 	int signal_fd;
 	bool hup; /* SIGHUP came */
 };
@@ -194,21 +198,54 @@ static int begin_file(struct serve *s)
 static void on_hup(struct serve *s)
 {
 	struct vmtap_error err = { 0 };
-	struct timespec now;
-	char text[80];
 
 	if (!s->file) {
 		state_log(s->state, VMTAP_LOG_INFO, "",
 			  "SIGHUP: there is no file to be read again");
 		return;
 	}
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%lld",
-		 now.tv_sec * 1000000LL + now.tv_nsec / 1000);
-	notify_manager(text);
+	service_reloading(s->service);
 	if (reload_run(s->file, NULL, &err) < 0)
 		log_failure(s->cli, &err);
-	notify_manager("READY=1");
+	service_ready(s->service);
+}
+
+/* Before anything else is opened: the numbers are the service manager's. */
+static int take_inherited(struct serve *s)
+{
+	struct vmtap_error err = { 0 };
+
+	if (inherit_take(&s->inherit, &err) == 0)
+		return 0;
+	log_failure(s->cli, &err);
+	return exit_code_of(&err);
+}
+
+/* The socket that the service manager has made, else a path. Return: 0 or an exit status. */
+static int find_control(struct serve *s, struct server_config *server)
+{
+	struct vmtap_error err = { 0 };
+
+	server->fd = inherit_control(&s->inherit, &err);
+	if (server->fd < -1) {
+		log_failure(s->cli, &err);
+		return exit_code_of(&err);
+	}
+	if (server->fd < 0)
+		server->path = control_path(s->cli);
+	return 0;
+}
+
+/* What nobody wanted is not kept open for nothing. */
+static void drop_inherited(struct serve *s)
+{
+	for (unsigned i = 0; i < s->inherit.cnt; i++)
+		if (s->inherit.fds[i].fd >= 0)
+			state_log(
+				s->state, VMTAP_LOG_WARNING, "",
+				"the descriptor \"%.60s\" of the service manager has no use here and is closed",
+				s->inherit.fds[i].name);
+	inherit_close(&s->inherit);
 }
 
 static int start(struct serve *s)
@@ -235,11 +272,17 @@ static int start(struct serve *s)
 		ret = open_signals(s);
 	if (ret)
 		return ret;
-	server.path = control_path(cli);
+	ret = find_control(s, &server);
+	if (ret)
+		return ret;
 	s->state = state_new(&config, &err);
 	if (s->state)
 		s->server = server_new(s->state, &server, &err);
-	if (!s->server ||
+	else if (server.fd >= 0)
+		close(server.fd);
+	if (s->server)
+		s->service = service_new(s->state, &err);
+	if (!s->service ||
 	    !vmtap_watch_new(state_instance(s->state), s->signal_fd, on_signal, s, &err)) {
 		log_failure(cli, &err);
 		return exit_code_of(&err);
@@ -247,8 +290,10 @@ static int start(struct serve *s)
 	ret = begin_file(s);
 	if (ret)
 		return ret;
-	state_log(s->state, VMTAP_LOG_INFO, "", "ready; control socket \"%s\"", server.path);
-	notify_manager("READY=1");
+	drop_inherited(s);
+	state_log(s->state, VMTAP_LOG_INFO, "", "ready; control socket \"%s\"",
+		  server.path ? server.path : "of the service manager");
+	service_ready(s->service);
 	return 0;
 }
 
@@ -266,6 +311,7 @@ static int run(struct serve *s)
 			s->hup = false;
 			on_hup(s);
 		}
+		service_run(s->service);
 	}
 	return EXIT_OK;
 }
@@ -278,17 +324,21 @@ static void finish(struct serve *s)
 		server_run(s->server);
 	}
 	server_free(s->server);
+	service_free(s->service);
 	state_free(s->state);
 	reload_free(s->file);
 	if (s->signal_fd >= 0)
 		close(s->signal_fd);
+	inherit_close(&s->inherit);
 }
 
 static int serve(const struct cli *cli)
 {
 	struct serve s = { .cli = cli, .signal_fd = -1 };
-	int ret;
+	int ret = take_inherited(&s);
 
+	if (ret)
+		return ret;
 	allow_descriptors();
 	ret = start(&s);
 	if (!ret)

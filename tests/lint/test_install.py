@@ -42,7 +42,8 @@ def pkg_config(root, find):
 def test_everything_is_there(find):
     for end in ("bin/vmtap", "include/vmtap/vmtap.h", "pkgconfig/libvmtap.pc", "libvmtap.so", "libvmtap.so.0",
                 "share/bash-completion/completions/vmtap", "share/zsh/site-functions/_vmtap",
-                "share/doc/vmtap/vmtap@.service", "share/doc/vmtap/vmtap.service"):
+                "systemd/system/vmtap@.service", "systemd/system/vmtap.service",
+                "systemd/system/vmtap.socket"):
         assert find(end).exists()
 
 

@@ -104,22 +104,23 @@ def test_exit_codes_are_those_of_the_program(top, page):
 
 
 def test_unit_in_the_manual_is_the_one_that_is_shipped(top, page):
-    unit = (top / "docs/vmtap@.service").read_text().split("\n", 1)[1]
+    unit = (top / "systemd/vmtap@.service").read_text().split("\n", 1)[1]
     assert squeeze(unit).strip() in page("vmtap.1")
 
 
-@pytest.mark.parametrize("name", ["vmtap@.service", "vmtap.service"])
+@pytest.mark.parametrize("name", ["vmtap@.service", "vmtap.service", "vmtap.socket"])
 def test_unit_is_one_that_systemd_understands(top, build, tmp_path, name):
     if not shutil.which("systemd-analyze"):
         pytest.skip("systemd-analyze is not installed")
-    text = (top / "docs" / name).read_text()
-    assert text.count("\nExecStart=vmtap ") == 1
-    unit = tmp_path / name
-    # The program is not installed, nor is its manual.
-    text = text.replace("ExecStart=vmtap ", "ExecStart=%s/vmtap " % build)
-    unit.write_text(re.sub("Documentation=.*\n", "", text))
-    done = subprocess.run(["systemd-analyze", "verify", unit], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True, timeout=60)
+    for unit in (top / "systemd").glob("vmtap*.*"):
+        text = unit.read_text()
+        assert text.count("\nExecStart=vmtap ") == (unit.suffix == ".service")
+        # The program is not installed, nor is its manual.
+        text = text.replace("ExecStart=vmtap ", "ExecStart=%s/vmtap " % build)
+        (tmp_path / unit.name).write_text(re.sub("Documentation=.*\n", "", text))
+    env = {**os.environ, "SYSTEMD_UNIT_PATH": "%s:" % tmp_path}
+    done = subprocess.run(["systemd-analyze", "verify", tmp_path / name], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, timeout=60, env=env)
     assert (done.returncode, done.stdout) == (0, "")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import sandbox
 import vmtap
 
-UNIT = Path(__file__).parents[2] / "docs" / "vmtap@.service"
+UNIT = Path(__file__).parents[2] / "systemd" / "vmtap@.service"
 
 # As the unit has it: DynamicUser=yes, AmbientCapabilities= and CapabilityBoundingSet=.
 USER = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs",
