@@ -448,6 +448,16 @@ void vmtap_port_set_poll(struct vmtap_port *port, bool on);
  *  side (TAP: carrier) and the peer. While down, frames are discarded and counted. */
 int vmtap_port_set_link(struct vmtap_port *port, bool up, struct vmtap_error *err);
 
+/**
+ * vmtap_port_announce() - Have the network learn where the guest behind the port is
+ *
+ * For after its traffic was moved here by other means than a migration of the VMM. Frames enter by the port
+ * as if the guest had sent them: RARP for its address, and gratuitous ARP and neighbour advertisements
+ * for those that it was seen to use; a guest that negotiated it is asked to announce itself.
+ * Return: 0; -EOPNOTSUPP: not a vhost-user port; -ENOTCONN: no guest; -ENODATA: its MAC address is not known.
+ */
+int vmtap_port_announce(struct vmtap_port *port, struct vmtap_error *err);
+
 /* -------------------------------------------------------- limits and filters */
 
 /** Which way frames go, seen from the port. */

@@ -233,6 +233,11 @@ int vmtap_port_set_link(struct vmtap_port *h, bool up, struct vmtap_error *err)
 	return port_set_link(h->port, up, err);
 }
 
+int vmtap_port_announce(struct vmtap_port *h, struct vmtap_error *err)
+{
+	return port_announce(h->port, err);
+}
+
 /* -------------------------------------------------- ports with a device behind */
 
 const char *vmtap_port_ifname(const struct vmtap_port *h)

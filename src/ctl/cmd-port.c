@@ -72,6 +72,45 @@ static json_t *set_link(struct call *c, json_t *args, struct vmtap_error *err)
 				   err));
 }
 
+/* struct announced - What came of announcing: @failed is the first failure */
+struct announced {
+	json_t *list;
+	struct vmtap_error failed;
+};
+
+static void announce_port(void *opaque, struct vmtap_port *port)
+{
+	struct announced *a = opaque;
+	struct vmtap_error err = { 0 };
+
+	if (vmtap_port_announce(port, &err) == 0)
+		json_array_append_new(a->list, json_string(vmtap_port_name(port)));
+	else if (!a->failed.code)
+		a->failed = err;
+}
+
+/* All ports that have a guest, as QEMU does; with "id", that one, or why not. */
+static json_t *announce_self(struct call *c, json_t *args, struct vmtap_error *err)
+{
+	const char *name = arg_str(args, "id", NULL);
+	struct announced a = { .list = json_array() };
+	struct vmtap_port *port;
+
+	if (!name) {
+		state_each_port(c->state, announce_port, &a);
+		return a.list;
+	}
+	port = state_port_find(c->state, name, "announce its guest", err);
+	if (port)
+		announce_port(&a, port);
+	if (json_array_size(a.list))
+		return a.list;
+	if (port)
+		*err = a.failed;
+	json_decref(a.list);
+	return NULL;
+}
+
 /* ------------------------------------------------------------------- looking */
 
 /** struct rows - What a query gathers */
@@ -201,6 +240,11 @@ static const struct command_arg query_args[] = {
 	{ 0 },
 };
 
+static const struct command_arg announce_args[] = {
+	{ "id", ARG_STRING, .help = "the port; all, when there is none" },
+	{ 0 },
+};
+
 const struct command port_commands[] = {
 	{
 		.name = "port_add",
@@ -253,6 +297,14 @@ const struct command port_commands[] = {
 		.summary = "Set a port's link up or down",
 		.args = link_args,
 		.run = set_link,
+	},
+	{
+		.name = "announce-self",
+		.role = ROLE_ADMIN,
+		.summary = "Have the network learn where the guests of vhost-user ports are",
+		.returns = "an array of the ports whose guests were announced",
+		.args = announce_args,
+		.run = announce_self,
 	},
 	{
 		.name = "query-ports",

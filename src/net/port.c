@@ -572,6 +572,22 @@ int port_set_link(struct port *p, bool up, struct vmtap_error *err)
 	return 0;
 }
 
+int port_announce(struct port *p, struct vmtap_error *err)
+{
+	int ret;
+
+	if (!p->ops->announce || p->closed)
+		return error_set(err, EOPNOTSUPP, p->name, "announce the guest",
+				 p->closed
+					 ? "the port is closed"
+					 : "a port of this type does not know the guest's address; "
+					   "vhost-user does");
+	port_enter(p);
+	ret = p->ops->announce(p, err);
+	port_leave(p);
+	return ret;
+}
+
 int port_start(struct port *p, struct vmtap_error *err)
 {
 	int ret;

@@ -92,6 +92,8 @@ struct junction;
  * @set_offload: what the peer takes (enum vmtap_offload); the port may leave that undone in
  *               frames that it offers. NULL: it never leaves anything undone
  * @set_link:    this end's link goes up or down, for the outside to see. NULL: cannot be seen
+ * @announce:    have the network learn where the outside is: frames that say so enter by the port. Return: 0 or
+ *               -errno and @err. NULL: whose address it is, is not known
  * @peer_link:   the peer's link went up or down. NULL: not interested
  * @describe:    one line; as snprintf()
  * @queue_stats: fill in what only the port type knows of a queue pair; from env->loop, while the lanes run. NULL:
@@ -118,6 +120,7 @@ struct port_ops {
 	void (*set_poll)(struct port *p, bool on);
 	int (*set_offload)(struct port *p, unsigned offload);
 	int (*set_link)(struct port *p, bool up, struct vmtap_error *err);
+	int (*announce)(struct port *p, struct vmtap_error *err);
 	void (*peer_link)(struct port *p, bool up);
 	int (*describe)(const struct port *p, char *buf, size_t size);
 	void (*queue_stats)(const struct port *p, unsigned pair, struct vmtap_queue_stats *stats);
@@ -438,6 +441,8 @@ void port_queue_stats(const struct port *p, unsigned pair, struct vmtap_queue_st
 
 void port_set_poll(struct port *p, bool on);
 int port_set_link(struct port *p, bool up, struct vmtap_error *err);
+/** port_announce() - As ops->announce; -EOPNOTSUPP: it has none. */
+int port_announce(struct port *p, struct vmtap_error *err);
 int port_describe(const struct port *p, char *buf, size_t size);
 int port_get_fd(const struct port *p, unsigned queue);
 

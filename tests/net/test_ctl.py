@@ -17,6 +17,7 @@ import pytest
 import sandbox
 import tuntap
 import vmtap
+import vu
 from ctl import Client, Refused, Serve
 from netns import Failed, wait_until
 from tuntap import IFF_NO_PI, IFF_TAP, Packets, frame
@@ -73,6 +74,25 @@ def test_a_name_and_a_device_are_free_once_a_deletion_is_answered(ctl):
     for request in requests:
         answer = ctl.answer()
         assert "return" in answer and answer["id"] == request["id"], answer
+
+
+def test_a_guest_is_announced(ns, server, ctl):
+    add_tap(ctl, "vm0", up=True)
+    path = server.path + ".vu"
+    ctl.run("port_add", type="vhost-user", id="guest", path=path, server=True, mac="02:00:00:00:00:42")
+    ctl.run("port_add", type="null", id="other")
+    ctl.run("connect", id="vm0", peer="guest")
+    with pytest.raises(Refused, match="there is none"):
+        ctl.run("announce-self", id="guest")
+    with pytest.raises(Refused, match="does not know the guest's address"):
+        ctl.run("announce-self", id="other")
+    assert ctl.run("announce-self") == []
+    with vu.Front(ns) as vm, Packets(ns, "vm0", kind=0x8035) as kernel:
+        vm.up(path)
+        ctl.wait_port("guest", lambda row: row["state"] == "up")
+        assert ctl.run("announce-self") == ["guest"]
+        got = kernel.receive()
+        assert got[:6] == b"\xff" * 6 and got[6:12] == bytes.fromhex("020000000042")
 
 
 def test_a_link_is_set_down_and_up(ns, ctl):

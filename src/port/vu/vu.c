@@ -362,6 +362,24 @@ static void dev_announce(struct vu_dev *dev, const uint8_t mac[6])
 	ask_guest_to_announce(v);
 }
 
+static int vu_announce(struct port *p, struct vmtap_error *err)
+{
+	static const uint8_t none[6];
+	struct vu *v = (struct vu *)p;
+	uint8_t mac[6];
+
+	memcpy(mac, v->dev.config, sizeof(mac));
+	if (p->state != VMTAP_PORT_UP)
+		return error_set(err, ENOTCONN, p->name, "announce the guest", "there is none");
+	if (memcmp(mac, none, sizeof(mac)) == 0) {
+		error_set(err, ENODATA, p->name, "announce the guest", "its address is not known");
+		error_remedy(err, "say mac=ADDRESS");
+		return -ENODATA;
+	}
+	dev_announce(&v->dev, mac);
+	return 0;
+}
+
 static void dev_settled(struct vu_dev *dev)
 {
 	struct vu *v = vu_of_dev(dev);
@@ -542,6 +560,7 @@ static const struct port_ops vu_ops = {
 	.resume = vu_resume,
 	.set_poll = vu_set_poll,
 	.set_link = vu_set_link,
+	.announce = vu_announce,
 	.peer_link = vu_peer_link,
 	.describe = vu_describe,
 	.queue_stats = vu_queue_stats,
