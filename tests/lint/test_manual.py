@@ -2,6 +2,7 @@
 """The manual pages say everything that the header and the program have."""
 
 import ctypes
+import os
 import re
 import shutil
 import subprocess
