@@ -43,6 +43,7 @@ LAYERS = {
 # Libraries that only some folders know.
 LIBRARIES = {
     "jansson.h": "conf host ctl cli",
+    "microhttpd.h": "ctl",
     "libmnl/": "tapdev host",
     "liburing.h": "loop",
     "cap-ng.h": "helper",

@@ -44,6 +44,7 @@ struct cli {
 	const char *config;			  /* serve, check --config; NULL: not given */
 	const char *control_mode, *control_group; /* serve; NULL: not given */
 	struct capture_options capture;
+	const char *metrics;			  /* serve --metrics; NULL: not given */
 };
 
 /** option_set() - An option by its name without the hyphens, from a file. @value: borrowed from now on.
@@ -105,8 +106,6 @@ struct stats_row {
 
 /** human() - 1234567 as "1.23M": four characters of digits at most. Return: @buf. */
 const char *human(double value, char buf[16]);
-/** prometheus_show() - The rows of query-queues as Prometheus' text. */
-void prometheus_show(const json_t *rows);
 /** stats_live() - A line a port: what moved since the last call, @interval_s ago. */
 void stats_live(const struct cli *cli, struct stats_row *rows, unsigned cnt, double interval_s);
 /** stats_summary() - A table of everything since the start. */

@@ -56,6 +56,7 @@ static const char *const intro =
 	"                          default: 600, with a group 660\n"
 	"      --control-group GROUP\n"
 	"                          serve: its group, whose members may do everything\n"
+	"      --metrics ADDRESS   serve: metrics for Prometheus over HTTP, at HOST:PORT or unix:PATH\n"
 	"      --schema            ctl: print what there is to be called, as JSON, and end\n"
 	"      --watch[=SECONDS]   stats: again and again, every second or that often, with rates\n"
 	"      --prometheus        stats: print Prometheus' text format\n"

@@ -29,6 +29,7 @@ enum {
 	OPT_CONTROL,
 	OPT_CONTROL_MODE,
 	OPT_CONTROL_GROUP,
+	OPT_METRICS,
 	OPT_SCHEMA,
 	OPT_WATCH,
 	OPT_PROMETHEUS,
@@ -166,6 +167,8 @@ int option_set(struct cli *cli, const char *name, const char *value)
 		cli->control_mode = value;
 	else if (strcmp(name, "control-group") == 0)
 		cli->control_group = value;
+	else if (strcmp(name, "metrics") == 0)
+		cli->metrics = value;
 	else if (strcmp(name, "engine") == 0)
 		return parse_engine(cli, value);
 	else if (strcmp(name, "workers") == 0)
@@ -184,6 +187,7 @@ bool option_is_set(const struct cli *cli, const char *name)
 	return (strcmp(name, "control") == 0 && cli->control) ||
 	       (strcmp(name, "control-mode") == 0 && cli->control_mode) ||
 	       (strcmp(name, "control-group") == 0 && cli->control_group) ||
+	       (strcmp(name, "metrics") == 0 && cli->metrics) ||
 	       (strcmp(name, "engine") == 0 && cli->engine != VMTAP_ENGINE_AUTO) ||
 	       (strcmp(name, "workers") == 0 && cli->workers) ||
 	       (strcmp(name, "cpus") == 0 && cli->cpu_cnt) ||
@@ -216,6 +220,7 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 		{ "control-mode", required_argument, NULL, OPT_CONTROL_MODE },
 		{ "control-group", required_argument, NULL, OPT_CONTROL_GROUP },
 		{ "segment", no_argument, NULL, OPT_SEGMENT },
+		{ "metrics", required_argument, NULL, OPT_METRICS },
 		{ "schema", no_argument, NULL, OPT_SCHEMA },
 		{ "watch", optional_argument, NULL, OPT_WATCH },
 		{ "prometheus", no_argument, NULL, OPT_PROMETHEUS },
@@ -273,6 +278,7 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 		case OPT_CONTROL:
 		case OPT_CONTROL_MODE:
 		case OPT_CONTROL_GROUP:
+		case OPT_METRICS:
 		case OPT_ENGINE:
 		case OPT_WORKERS:
 		case OPT_CPUS:

@@ -12,6 +12,7 @@
 
 #include "cli/cli.h"
 #include "ctl/ask.h"
+#include "ctl/metrics-text.h"
 
 /** struct sample - What the server said. @rows: owned; @at_s: monotonic time. */
 struct sample {
@@ -180,7 +181,7 @@ static void show_table(const struct sample *now, const struct sample *last)
 static int show(const struct cli *cli, const struct sample *now, const struct sample *last)
 {
 	if (cli->prometheus) {
-		prometheus_show(now->rows);
+		metrics_text(stdout, now->rows);
 	} else if (cli->json_output) {
 		json_dumpf(now->rows, stdout, JSON_COMPACT);
 		putchar('\n');

@@ -22,6 +22,7 @@
 #include "cli/notify.h"
 #include "cli/service.h"
 #include "ctl/ask.h"
+#include "ctl/metrics.h"
 #include "ctl/reload.h"
 #include "ctl/server.h"
 #include "ctl/state.h"
@@ -34,6 +35,7 @@ struct serve {
 	struct server *server;
 	struct service *service;
 	struct inherit inherit; /* what the service manager passed and nobody has taken yet */
+	struct metrics *metrics; /* NULL: nobody asked for them */
 	int signal_fd;
 	bool hup; /* SIGHUP came */
 };
@@ -248,6 +250,25 @@ static void drop_inherited(struct serve *s)
 	inherit_close(&s->inherit);
 }
 
+/* @server: whose permissions the file of a unix socket gets, too. Return: an exit status. */
+static int begin_metrics(struct serve *s, const struct server_config *server)
+{
+	const struct metrics_config config = {
+		.address = s->cli->metrics,
+		.mode = server->mode,
+		.group = server->group,
+	};
+	struct vmtap_error err = { 0 };
+
+	if (!config.address)
+		return 0;
+	s->metrics = metrics_new(s->state, &config, &err);
+	if (s->metrics)
+		return 0;
+	log_failure(s->cli, &err);
+	return exit_code_of(&err);
+}
+
 static int start(struct serve *s)
 {
 	const struct cli *cli = s->cli;
@@ -287,7 +308,9 @@ static int start(struct serve *s)
 		log_failure(cli, &err);
 		return exit_code_of(&err);
 	}
-	ret = begin_file(s);
+	ret = begin_metrics(s, &server);
+	if (!ret)
+		ret = begin_file(s);
 	if (ret)
 		return ret;
 	drop_inherited(s);
@@ -307,6 +330,7 @@ static int run(struct serve *s)
 		if (ret < 0 && ret != -EINTR)
 			return failure(s->cli, "wait for events", strerror(-ret), "", -ret);
 		more = server_run(s->server);
+		more |= metrics_run(s->metrics);
 		if (s->hup) {
 			s->hup = false;
 			on_hup(s);
@@ -323,6 +347,7 @@ static void finish(struct serve *s)
 		ctl_event(s->state, "SHUTDOWN", NULL);
 		server_run(s->server);
 	}
+	metrics_free(s->metrics);
 	server_free(s->server);
 	service_free(s->service);
 	state_free(s->state);

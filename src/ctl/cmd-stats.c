@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Commands about what queue pairs count. */
 #include "ctl/command.h"
+#include "ctl/metrics.h"
 
 static json_t *number(uint64_t n)
 {
@@ -65,6 +66,15 @@ static void add_pairs(void *opaque, struct vmtap_port *port)
 		json_array_append_new(opaque, pair_json(port, i, &s));
 }
 
+json_t *stats_rows(struct state *s)
+{
+	json_t *rows = json_array();
+
+	if (rows)
+		state_each_port(s, add_pairs, rows);
+	return rows;
+}
+
 static json_t *query_queues(struct call *c, json_t *args, struct vmtap_error *err)
 {
 	const char *name = arg_str(args, "id", NULL);
@@ -73,11 +83,11 @@ static json_t *query_queues(struct call *c, json_t *args, struct vmtap_error *er
 
 	if (name && !port)
 		return NULL;
+	if (!port)
+		return stats_rows(c->state);
 	rows = json_array();
-	if (rows && port)
+	if (rows)
 		add_pairs(rows, port);
-	else if (rows)
-		state_each_port(c->state, add_pairs, rows);
 	return rows;
 }
 

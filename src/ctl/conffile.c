@@ -22,8 +22,9 @@ static const char *const kinds[] = {
 	[CONFFILE_SWITCH] = "switch",
 	[CONFFILE_LINK] = "link",
 };
-static const char *const serve_keys[] = { "control", "control-mode", "control-group", "engine",
-					  "workers", "cpus",	     "poll-us",	      NULL };
+static const char *const serve_keys[] = { "control", "control-mode", "control-group",
+					  "metrics", "engine",	     "workers",
+					  "cpus",    "poll-us",	     NULL };
 static const char *const link_keys[] = { "ports", NULL };
 
 /* ---------------------------------------------------------------------- errors */

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The answer of query-queues in Prometheus' text format, version 0.0.4: for the textfile collector of its
- * node_exporter, or whatever else serves a file.
+ * The answer of query-queues in Prometheus' text format, version 0.0.4: for
+ * `vmtap stats --prometheus` and for who scrapes `vmtap serve --metrics`.
  */
-#include <inttypes.h>
-#include <string.h>
+#include "ctl/metrics-text.h"
 
-#include "cli/cli.h"
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
 
 /**
  * struct metric - A family of samples, of each queue pair
@@ -48,40 +49,40 @@ static const struct metric metrics[] = {
 	  "Whether the kernel carries the frames, which are not counted then", NULL, "in_kernel" },
 };
 
-static void put_label(const char *text)
+static void put_label(FILE *out, const char *text)
 {
 	for (; *text; text++) {
 		if (*text == '\n') {
-			fputs("\\n", stdout);
+			fputs("\\n", out);
 			continue;
 		}
 		if (*text == '"' || *text == '\\')
-			putchar('\\');
-		putchar(*text);
+			putc('\\', out);
+		putc(*text, out);
 	}
 }
 
-static void put_sample(const struct metric *m, const json_t *row, const char *cause,
+static void put_sample(FILE *out, const struct metric *m, const json_t *row, const char *cause,
 		       const json_t *value)
 {
 	const char *id = json_string_value(json_object_get(row, "id"));
 
-	printf("%s{port=\"", m->name);
-	put_label(id ? id : "");
-	printf("\",queue=\"%" JSON_INTEGER_FORMAT "\"",
-	       json_integer_value(json_object_get(row, "queue")));
+	fprintf(out, "%s{port=\"", m->name);
+	put_label(out, id ? id : "");
+	fprintf(out, "\",queue=\"%" JSON_INTEGER_FORMAT "\"",
+		json_integer_value(json_object_get(row, "queue")));
 	if (cause) {
-		fputs(",cause=\"", stdout);
-		put_label(cause);
-		putchar('"');
+		fputs(",cause=\"", out);
+		put_label(out, cause);
+		putc('"', out);
 	}
-	fputs("} ", stdout);
+	fputs("} ", out);
 	if (json_is_boolean(value))
-		printf("%d\n", json_is_true(value));
+		fprintf(out, "%d\n", json_is_true(value));
 	else if (m->nanoseconds)
-		printf("%.9f\n", (double)json_integer_value(value) / 1e9);
+		fprintf(out, "%.9f\n", (double)json_integer_value(value) / 1e9);
 	else
-		printf("%" JSON_INTEGER_FORMAT "\n", json_integer_value(value));
+		fprintf(out, "%" JSON_INTEGER_FORMAT "\n", json_integer_value(value));
 }
 
 static const json_t *member(const struct metric *m, const json_t *row)
@@ -93,7 +94,7 @@ static const json_t *member(const struct metric *m, const json_t *row)
 	return json_object_get(at, m->member);
 }
 
-static void put_row(const struct metric *m, const json_t *row)
+static void put_row(FILE *out, const struct metric *m, const json_t *row)
 {
 	json_t *value = (json_t *)(uintptr_t)member(m, row);
 	const char *cause;
@@ -102,16 +103,16 @@ static void put_row(const struct metric *m, const json_t *row)
 	if (!value)
 		return;
 	if (!m->causes) {
-		put_sample(m, row, NULL, value);
+		put_sample(out, m, row, NULL, value);
 		return;
 	}
 	json_object_foreach(value, cause, cnt)
 	{
-		put_sample(m, row, cause, cnt);
+		put_sample(out, m, row, cause, cnt);
 	}
 }
 
-void prometheus_show(const json_t *rows)
+void metrics_text(FILE *out, const json_t *rows)
 {
 	for (size_t n = 0; n < sizeof(metrics) / sizeof(metrics[0]); n++) {
 		const struct metric *m = &metrics[n];
@@ -120,11 +121,11 @@ void prometheus_show(const json_t *rows)
 		const json_t *row;
 		size_t i;
 
-		printf("# HELP %s %s.\n# TYPE %s %s\n", m->name, m->help, m->name,
-		       counter ? "counter" : "gauge");
+		fprintf(out, "# HELP %s %s.\n# TYPE %s %s\n", m->name, m->help, m->name,
+			counter ? "counter" : "gauge");
 		json_array_foreach(rows, i, row)
 		{
-			put_row(m, row);
+			put_row(out, m, row);
 		}
 	}
 }
