@@ -19,7 +19,8 @@
 
 #define OBJECT "metrics"
 #define UNIX_PREFIX "unix:"
-#define BACKLOG 32
+/** Those that wait while there are METRICS_CLIENTS_MAX. */
+#define BACKLOG 128
 /** Bytes that a connection may take: a request with its headers, and an answer's. */
 #define MEMORY_MAX 16384
 #define TYPE "text/plain; version=0.0.4; charset=utf-8"
