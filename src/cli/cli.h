@@ -44,7 +44,7 @@ struct cli {
 	const char *config;			  /* serve, check --config; NULL: not given */
 	const char *control_mode, *control_group; /* serve; NULL: not given */
 	struct capture_options capture;
-	const char *metrics;			  /* serve --metrics; NULL: not given */
+	const char *metrics; /* serve --metrics; NULL: not given */
 };
 
 /** option_set() - An option by its name without the hyphens, from a file. @value: borrowed from now on.

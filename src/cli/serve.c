@@ -34,7 +34,7 @@ struct serve {
 	struct state *state;
 	struct server *server;
 	struct service *service;
-	struct inherit inherit; /* what the service manager passed and nobody has taken yet */
+	struct inherit inherit;	 /* what the service manager passed and nobody has taken yet */
 	struct metrics *metrics; /* NULL: nobody asked for them */
 	int signal_fd;
 	bool hup; /* SIGHUP came */

@@ -36,6 +36,7 @@ struct metrics {
 	struct vmtap_watch *watch, *timer_watch;
 	struct sockfile file;
 	int fd, timer;
+	unsigned cnt; /* connections after the last turn */
 	bool ready, ticking;
 };
 
@@ -115,12 +116,17 @@ static void on_tick(void *opaque)
 		m->ready = true;
 }
 
-/* Only while there are connections: nobody is woken up for none. */
-static void set_ticking(struct metrics *m)
+static unsigned connections(struct metrics *m)
 {
 	const union MHD_DaemonInfo *info =
 		MHD_get_daemon_info(m->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
-	const bool wanted = info && info->num_connections;
+
+	return info ? info->num_connections : 0;
+}
+
+/* Only while there are connections: nobody is woken up for none. */
+static void set_ticking(struct metrics *m, bool wanted)
+{
 	const struct itimerspec each = { .it_value.tv_sec = wanted, .it_interval.tv_sec = wanted };
 
 	if (wanted != m->ticking && timerfd_settime(m->timer, 0, &each, NULL) == 0)
@@ -130,12 +136,17 @@ static void set_ticking(struct metrics *m)
 bool metrics_run(struct metrics *m)
 {
 	MHD_UNSIGNED_LONG_LONG wait_ms;
+	unsigned before;
 
 	if (!m || !m->ready)
 		return false;
 	MHD_run(m->daemon);
-	set_ticking(m);
-	m->ready = MHD_get_timeout(m->daemon, &wait_ms) == MHD_YES && wait_ms == 0;
+	before = m->cnt;
+	m->cnt = connections(m);
+	set_ticking(m, m->cnt);
+	/* at its limit it does not watch for new ones; it begins again in the turn after somebody left */
+	m->ready = m->cnt != before ||
+		   (MHD_get_timeout(m->daemon, &wait_ms) == MHD_YES && wait_ms == 0);
 	return m->ready;
 }
 
@@ -144,7 +155,8 @@ bool metrics_run(struct metrics *m)
 static int bad_address(const char *address, const char *reason, struct vmtap_error *err)
 {
 	error_set(err, EINVAL, OBJECT, "read --metrics", "\"%s\": %s", address, reason);
-	error_remedy(err, "127.0.0.1:9100, [::1]:9100 and unix:/run/vmtap/metrics.sock are addresses");
+	error_remedy(err,
+		     "127.0.0.1:9100, [::1]:9100 and unix:/run/vmtap/metrics.sock are addresses");
 	return -EINVAL;
 }
 
@@ -189,8 +201,8 @@ static int split(const char *address, char host[256], const char **port, struct 
 	if (!brackets && strchr(host, ':'))
 		return bad_address(address, "an IPv6 address stands in brackets", err);
 	*port = colon + 1;
-	if (strspn(*port, "0123456789") != strlen(*port) || strlen(*port) > 5 ||
-	    atoi(*port) < 1 || atoi(*port) > 65535)
+	if (strspn(*port, "0123456789") != strlen(*port) || strlen(*port) > 5 || atoi(*port) < 1 ||
+	    atoi(*port) > 65535)
 		return bad_address(address, "the port is no number from 1 to 65535", err);
 	return 0;
 }
@@ -210,7 +222,8 @@ static int bind_inet(struct metrics *m, const char *address, const struct addrin
 	code = errno;
 	error_set(err, code, OBJECT, "take its address", "\"%s\": %s", address, strerror(code));
 	if (code == EADDRINUSE)
-		error_remedy(err, "choose another port, or end who has it (find it with: ss -tlnp)");
+		error_remedy(err,
+			     "choose another port, or end who has it (find it with: ss -tlnp)");
 	else if (code == EADDRNOTAVAIL)
 		error_remedy(err, "choose an address of this host: ip address lists them");
 	else if (code == EACCES)
@@ -245,8 +258,7 @@ static int start_daemon(struct metrics *m, struct vmtap_error *err)
 				     (unsigned)METRICS_IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
 				     (size_t)MEMORY_MAX, MHD_OPTION_END);
 	m->fd = -1;
-	return m->daemon ? 0
-			 : error_set(err, EIO, OBJECT, "start", "libmicrohttpd does not start");
+	return m->daemon ? 0 : error_set(err, EIO, OBJECT, "start", "libmicrohttpd does not start");
 }
 
 static int start(struct metrics *m, struct vmtap_error *err)
