@@ -47,6 +47,7 @@ LIBRARIES = {
     "libmnl/": "tapdev host",
     "liburing.h": "loop",
     "cap-ng.h": "helper",
+    "curses.h": "cli",
     "pcap/": "filter",
 }
 

@@ -32,7 +32,7 @@ guest="qemu-system-x86 iproute2 iputils-ping iperf3 ethtool kmod cpio python3-mi
 
 packages() {
 	case $1 in
-	build) echo gcc libc6-dev make meson ninja-build pkg-config libmnl-dev libjansson-dev libmicrohttpd-dev liburing-dev libpcap-dev \
+	build) echo libncurses-dev gcc libc6-dev make meson ninja-build pkg-config libmnl-dev libjansson-dev libmicrohttpd-dev liburing-dev libpcap-dev \
 		libcap-ng-dev libcap2-bin ;;
 	test) echo "$guest" clang libclang-rt-14-dev clang-format libcmocka-dev python3-pytest python3-pytest-xdist python3-scapy \
 		tcpdump tshark socat strace nftables iptables arptables liblwip-dev scdoc g++ zsh dpdk-dev libvirt-clients \

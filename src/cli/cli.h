@@ -30,7 +30,8 @@ struct cli {
 	enum vmtap_log_level log_level;
 	bool json;	 /* --log-format json */
 	double stats_s;	 /* --stats; 0: none */
-	double watch_s;	 /* stats --watch; 0: once */
+	double watch_s;	 /* stats, top --watch; 0: not given */
+	bool once;	 /* top --once */
 	bool prometheus; /* stats --prometheus */
 	enum vmtap_engine engine;
 	unsigned workers, poll_us;
@@ -67,6 +68,7 @@ void log_failure(const struct cli *cli, const struct vmtap_error *err);
 
 /* commands ----------------------------------------------------------------- */
 
+int cmd_top(const struct cli *cli, int argc, char **argv);
 int cmd_connect(const struct cli *cli, int argc, char **argv);
 int cmd_check(const struct cli *cli, int argc, char **argv);
 int cmd_exec(const struct cli *cli, int argc, char **argv);

@@ -33,6 +33,7 @@ enum {
 	OPT_SCHEMA,
 	OPT_WATCH,
 	OPT_PROMETHEUS,
+	OPT_ONCE,
 	OPT_SEGMENT,
 };
 
@@ -224,6 +225,7 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 		{ "schema", no_argument, NULL, OPT_SCHEMA },
 		{ "watch", optional_argument, NULL, OPT_WATCH },
 		{ "prometheus", no_argument, NULL, OPT_PROMETHEUS },
+		{ "once", no_argument, NULL, OPT_ONCE },
 		{ "yes", no_argument, NULL, 'y' },
 		{ "engine", required_argument, NULL, OPT_ENGINE },
 		{ "workers", required_argument, NULL, OPT_WORKERS },
@@ -296,6 +298,9 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 		case OPT_PROMETHEUS:
 			cli->prometheus = true;
 			break;
+		case OPT_ONCE:
+			cli->once = true;
+			break;
 		case OPT_WATCH:
 			ret = parse_seconds("--watch takes seconds, 0.1 to 86400, not",
 					    optarg ? optarg : "1", &cli->watch_s);
@@ -334,7 +339,8 @@ static const struct {
 	{ "exec", cmd_exec, false },	   { "list", cmd_list, true },
 	{ "reap", cmd_reap, true },	   { "doctor", cmd_doctor, true },
 	{ "serve", cmd_serve, false },	   { "ctl", cmd_ctl, true },
-	{ "stats", cmd_stats, true },	   { "capture", cmd_capture, false },
+	{ "stats", cmd_stats, true },	   { "top", cmd_top, true },
+	{ "capture", cmd_capture, false },
 };
 
 int main(int argc, char **argv)
@@ -356,7 +362,7 @@ int main(int argc, char **argv)
 	command = argv[optind];
 	if (!command)
 		return bad_usage(
-			"a command is missing: connect, serve, ctl, stats, capture, check, exec, list, reap, doctor or help",
+			"a command is missing: connect, serve, ctl, stats, top, capture, check, exec, list, reap, doctor or help",
 			NULL);
 	argc -= optind + 1;
 	argv += optind + 1;
@@ -369,6 +375,6 @@ int main(int argc, char **argv)
 	if (strcmp(command, "help") == 0)
 		return printed(cmd_help(argc, argv));
 	return bad_usage(
-		"there is no such command (connect, serve, ctl, stats, capture, check, exec, list, reap, doctor, help)",
+		"there is no such command (connect, serve, ctl, stats, top, capture, check, exec, list, reap, doctor, help)",
 		command);
 }
