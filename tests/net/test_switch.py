@@ -40,11 +40,20 @@ class Lan:
         self.vmtap = self.stack.enter_context(Vmtap(
             ns, ([switch] if switch else []) + specs + list(more), folder,
             args=["-v", "--log-format", "json", "--stats", "3600"]))
-        before = self.descriptors()
+        before = self.sockets()  # perhaps with the one that said READY=1
         self.peers = [self.stack.enter_context(StreamPeer(p)) for p in paths]
         for i, peer in enumerate(self.peers):
             peer.mac = bytes([2, 0, 0, 0, 9, i + 1])
-        wait_until(lambda: self.descriptors() >= before + len(paths), what="all are connected")
+        wait_until(lambda: len(self.sockets() - before) >= len(paths), what="all are connected")
+
+    def sockets(self):
+        """Those that vmtap has open."""
+        found = set()
+        folder = "/proc/%d/fd/" % self.vmtap.proc.pid
+        for fd in os.listdir(folder):
+            with contextlib.suppress(FileNotFoundError):
+                found.add(os.readlink(folder + fd))
+        return {name for name in found if name.startswith("socket:")}
 
     def descriptors(self):
         return len(os.listdir("/proc/%d/fd" % self.vmtap.proc.pid))
