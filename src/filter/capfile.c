@@ -24,7 +24,8 @@ int capfile_init(struct capfile *f, const struct capfile_config *config)
 {
 	struct stat st;
 
-	*f = (struct capfile) { .config = *config };
+	memset(f, 0, sizeof(*f)); /* too large to go over the stack */
+	f->config = *config;
 	assert(config->cnt && config->cnt <= VMTAP_CAPTURE_FILES_MAX);
 	memcpy(f->fds, config->fds, config->cnt * sizeof(f->fds[0]));
 	f->config.fds = f->fds;
