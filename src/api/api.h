@@ -100,6 +100,9 @@ struct vmtap_switch *switch_find(const struct vmtap *v, const char *name);
 
 /** switch_place_read() - What isolated=, vlan= and trunk= say. Return: 0, or -EINVAL and @err. */
 int switch_place_read(const struct conf *c, struct switch_place *place, struct vmtap_error *err);
+/** switch_place_refuse() - A link has no place for what they say. Return: 0, or -EINVAL and @err. */
+int switch_place_refuse(const struct switch_place *place, const char *port,
+			struct vmtap_error *err);
 
 /** captures_reap() - Free those that the application let go of. */
 void captures_reap(struct vmtap *v);

@@ -336,8 +336,12 @@ int vmtap_port_set_queue(struct vmtap_port *h, unsigned queue, bool on, struct v
 struct vmtap_link *vmtap_link_new(struct vmtap *v, struct vmtap_port *a, struct vmtap_port *b,
 				  struct vmtap_error *err)
 {
-	struct vmtap_link *l = calloc(1, sizeof(*l));
+	struct vmtap_link *l;
 
+	if (switch_place_refuse(&a->place, a->port->name, err) < 0 ||
+	    switch_place_refuse(&b->place, b->port->name, err) < 0)
+		return NULL;
+	l = calloc(1, sizeof(*l));
 	if (!l) {
 		error_errno(err, ENOMEM, a->port->name, "link");
 		return NULL;

@@ -133,6 +133,23 @@ int switch_place_read(const struct conf *c, struct switch_place *place, struct v
 	return 0;
 }
 
+int switch_place_refuse(const struct switch_place *place, const char *port, struct vmtap_error *err)
+{
+	const char *key = place->isolated ? "isolated=on"
+			  : place->trunk  ? "trunk="
+			  : place->vlan	  ? "vlan="
+					  : NULL;
+
+	if (!key)
+		return 0;
+	error_set(err, EINVAL, port, "link",
+		  "%s says what it may do in a switch, and a link is none", key);
+	error_remedy(
+		err,
+		"join the two by a switch (vmtap connect switch PORT PORT), or leave the key out");
+	return -EINVAL;
+}
+
 /* --------------------------------------------------------------- switches */
 
 struct vmtap_switch *switch_find(const struct vmtap *v, const char *name)

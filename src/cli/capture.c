@@ -54,13 +54,14 @@ static void catch_signals(void)
 }
 
 static int failure(const struct cli *cli, int code, const char *action, const char *object,
-		   const char *reason)
+		   const char *reason, const char *remedy)
 {
 	struct vmtap_error err = { .code = code };
 
 	snprintf(err.object, sizeof(err.object), "%s", object);
 	snprintf(err.action, sizeof(err.action), "%s", action);
 	snprintf(err.reason, sizeof(err.reason), "%s", reason);
+	snprintf(err.remedy, sizeof(err.remedy), "%s", remedy);
 	log_failure(cli, &err);
 	return exit_code_of(&err);
 }
@@ -70,7 +71,7 @@ static int failure(const struct cli *cli, int code, const char *action, const ch
 static int number(const struct cli *cli, const char *what, const char *text, uint64_t max,
 		  uint64_t *value)
 {
-	char *end;
+	char *end, remedy[80];
 
 	*value = 0;
 	if (!text)
@@ -79,7 +80,9 @@ static int number(const struct cli *cli, const char *what, const char *text, uin
 	*value = strtoull(text, &end, 10);
 	if (text[0] >= '0' && text[0] <= '9' && !*end && !errno && *value <= max)
 		return 0;
-	return failure(cli, EINVAL, "read the option", what, "it is no number, or too large");
+	snprintf(remedy, sizeof(remedy), "%s takes a number of 0 to %" PRIu64, what, max);
+	return failure(cli, EINVAL, "read the option", what, "it is no number, or too large",
+		       remedy);
 }
 
 static int read_options(struct session *s)
@@ -98,7 +101,8 @@ static int read_options(struct session *s)
 		return ret;
 	if (!megabytes != !files || files == 1)
 		return failure(s->cli, EINVAL, "read the options", "-C and -W",
-			       "a ring of files has both: megabytes of each, and 2 to 64 files");
+			       "a ring of files has both: megabytes of each, and 2 to 64 files",
+			       "for example: -C 100 -W 10");
 	s->file_cnt = files ? (unsigned)files : 1;
 	s->args = json_pack("{ss,sI,sI,sb}", "port", s->port, "snaplen", (json_int_t)snaplen,
 			    "count", (json_int_t)count, "segment", o->segment);
@@ -175,7 +179,7 @@ static int give_targets(struct session *s)
 
 		if (fd < 0)
 			return failure(s->cli, errno, "write to it",
-				       s->names[i] ? s->names[i] : "-", strerror(errno));
+				       s->names[i] ? s->names[i] : "-", strerror(errno), "");
 		fd_name(name, sizeof(name), "", i);
 		json_array_append_new(names, json_string(name));
 		if (!give(s, fd, name))
@@ -190,7 +194,7 @@ static int give_lifeline(struct session *s)
 	int ends[2];
 
 	if (pipe2(ends, O_CLOEXEC) < 0)
-		return failure(s->cli, errno, "capture", "vmtap", strerror(errno));
+		return failure(s->cli, errno, "capture", "vmtap", strerror(errno), "");
 	fd_name(name, sizeof(name), "life", 0);
 	json_object_set_new(s->args, "lifeline", json_string(name));
 	lifeline = ends[1];
@@ -264,10 +268,8 @@ static void remove_unused(struct session *s, bool all)
 static int run(struct session *s)
 {
 	json_t *answer = NULL;
-	int ret = read_options(s);
+	int ret = give_targets(s);
 
-	if (!ret)
-		ret = give_targets(s);
 	if (!ret)
 		ret = give_lifeline(s);
 	if (ret)
@@ -296,17 +298,23 @@ int cmd_capture(const struct cli *cli, int argc, char **argv)
 	int ret;
 
 	if (argc != 1)
-		return failure(cli, EINVAL, "capture", "vmtap", "it takes one port's name");
+		return failure(cli, EINVAL, "capture", "vmtap", "it takes one port's name",
+			       "vmtap ctl query-ports lists them; a filter of several words is one "
+			       "argument: -f 'tcp port 80'");
 	if (!cli->capture.file)
-		return failure(cli, EINVAL, "capture", "vmtap",
-			       "-w FILE says where to; -w - is standard output");
+		return failure(cli, EINVAL, "capture", "vmtap", "it is not said where to",
+			       "-w FILE, or -w - for standard output, as in -w - | tshark -r -");
 	if (strcmp(cli->capture.file, "-") == 0 && isatty(STDOUT_FILENO))
-		return failure(cli, EINVAL, "capture", "vmtap",
-			       "a terminal is no place for it: pipe it, as in | tshark -r -");
+		return failure(cli, EINVAL, "capture", "vmtap", "standard output is a terminal",
+			       "pipe it: vmtap capture PORT -w - | tshark -r -");
 	s.port = argv[0];
+	ret = read_options(&s);
+	if (ret)
+		return ret;
 	s.ask = ask_open(ask_path(cli->control), &err);
 	if (!s.ask) {
 		log_failure(cli, &err);
+		json_decref(s.args);
 		return exit_code_of(&err);
 	}
 	ret = run(&s);

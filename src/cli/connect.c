@@ -141,6 +141,20 @@ static int failed(const struct session *s, const struct vmtap_error *err, int st
 	return status;
 }
 
+/* A description of a switch that does not come first would be one of a port. */
+static int check_order(const struct session *s, char **specs, unsigned cnt)
+{
+	for (unsigned i = 1; i < cnt; i++)
+		if (is_switch(specs[i]))
+			return usage_error(
+				s->cli, "connect",
+				is_switch(specs[0]) ? "it joins its ports by one switch, not by two"
+						    : "a switch is described before its ports",
+				"for example: vmtap connect switch,hub=on tap,ifname=vm0 "
+				"stream,server=on,path=/run/vm0.sock");
+	return 0;
+}
+
 static int open_ports(struct session *s, char **specs, unsigned cnt)
 {
 	struct vmtap_error err = { 0 };
@@ -165,7 +179,7 @@ static int join_ports(struct session *s)
 	if (!s->sw)
 		return vmtap_link_new(s->v, s->rows[0].port, s->rows[1].port, &err)
 			       ? 0
-			       : failed(s, &err, EXIT_RESOURCE);
+			       : failed(s, &err, exit_code_of(&err));
 	for (unsigned i = 0; i < s->port_cnt; i++)
 		if (vmtap_switch_add(s->sw, s->rows[i].port, &err) < 0)
 			return failed(s, &err, EXIT_RESOURCE);
@@ -177,8 +191,10 @@ static int open_all(struct session *s, char **specs, unsigned cnt)
 {
 	const bool described = is_switch(specs[0]);
 	struct vmtap_error err = { 0 };
-	int ret;
+	int ret = check_order(s, specs, cnt);
 
+	if (ret)
+		return ret;
 	if (cnt < 2u + described)
 		return usage_error(s->cli, "connect", "a switch takes two ports or more",
 				   "for example: vmtap connect switch,hub=on tap,ifname=vm0 "

@@ -535,6 +535,13 @@ static ssize_t read_text(const char *path, char *text)
 	return got < 0 ? got : (ssize_t)len;
 }
 
+static void read_failed(struct vmtap_error *err, int code, const char *path)
+{
+	error_errno(err, code, path, "read it");
+	if (code == ENOENT)
+		error_remedy(err, "-c names the file; vmtap.conf(5) says what stands in one");
+}
+
 struct conffile *conffile_read(const char *path, struct vmtap_error *err)
 {
 	char *text = malloc(CONFFILE_SIZE_MAX + 1);
@@ -544,7 +551,7 @@ struct conffile *conffile_read(const char *path, struct vmtap_error *err)
 	if (len > CONFFILE_SIZE_MAX)
 		error_set(err, EFBIG, path, "read it", "it has more than 1 MiB");
 	else if (len < 0)
-		error_errno(err, (int)-len, path, "read it");
+		read_failed(err, (int)-len, path);
 	else
 		f = conffile_parse(path, text, (size_t)len, err);
 	free(text);

@@ -215,6 +215,12 @@ def test_check_says_whether_a_file_can_be_used(ns, folder, file):
     assert done.returncode == 2 and "vmtap.conf:2" in done.stderr
 
 
+def test_a_file_that_is_not_there_is_named(ns, folder):
+    for args in ["check"], ["--control", folder + "/c", "serve"]:
+        done = vmtap.run(ns, "-c", folder + "/nosuch.conf", *args)
+        assert done.returncode == 3 and "nosuch.conf" in done.stderr and "vmtap.conf(5)" in done.stderr
+
+
 def test_a_switch_of_the_file_stays_while_ports_come_and_go(ns, folder, file):
     def switch(ports, more=""):
         return "[switch lan]\nports = %s\n%s" % (ports, more)
