@@ -444,6 +444,17 @@ int vmtap_port_queue_stats(const struct vmtap_port *port, unsigned pair,
  */
 void vmtap_port_set_poll(struct vmtap_port *port, bool on);
 
+/**
+ * vmtap_port_change() - Have the limits and filters of a description
+ * @spec: as for vmtap_port_open(), of the port's own type. Only keys whose vmtap_key_info says that they are
+ *        live are looked at; one that is missing is what it is by default
+ *
+ * The port goes on: no frame is lost, nothing is opened anew. Since version 0.2.
+ * Return: 0; -EINVAL: no such description, of another type, or out of range, and nothing was changed; -EBUSY,
+ * -EPIPE, -ENOMEM as vmtap_port_set_limit().
+ */
+int vmtap_port_change(struct vmtap_port *port, const char *spec, struct vmtap_error *err);
+
 /** vmtap_port_set_link() - Set the port's link up or down. Reaches the host
  *  side (TAP: carrier) and the peer. While down, frames are discarded and counted. */
 int vmtap_port_set_link(struct vmtap_port *port, bool up, struct vmtap_error *err);
@@ -1024,6 +1035,7 @@ struct vmtap_key_info {
 	const char *def;  /* what happens without it */
 	const char *help;
 	bool required;
+	bool live; /* vmtap_port_change() can change it; since version 0.2 */
 };
 
 /** struct vmtap_type_info - One port type; all strings static. */

@@ -120,8 +120,8 @@ struct vmtap_port *handle_new(struct vmtap *v, struct port *port, struct vmtap_e
 
 /** filter_check() - Are the limits and the filter of a description possible? */
 int filter_check(const struct conf *conf, struct vmtap_error *err);
-/** filter_open() - Give the port those of its description. */
-int filter_open(struct vmtap_port *h, const struct conf *conf, struct vmtap_error *err);
+/** filter_apply() - Have those of a description that filter_check() passed, and no others. */
+int filter_apply(struct vmtap_port *h, const struct conf *conf, struct vmtap_error *err);
 /** filter_free() - Of a port that is closed. */
 void filter_free(struct vmtap_port *h);
 

@@ -67,18 +67,15 @@ int filter_check(const struct conf *c, struct vmtap_error *err)
 	return ret;
 }
 
-int filter_open(struct vmtap_port *h, const struct conf *c, struct vmtap_error *err)
+int filter_apply(struct vmtap_port *h, const struct conf *c, struct vmtap_error *err)
 {
-	const char *macs = conf_str(c, "mac-filter", NULL), *ips = conf_str(c, "ip-filter", NULL);
-	int ret = 0;
+	int ret = vmtap_port_set_filter(h, conf_str(c, "mac-filter", NULL),
+					conf_str(c, "ip-filter", NULL), err);
 
-	if (macs || ips)
-		ret = vmtap_port_set_filter(h, macs, ips, err);
 	for (int way = VMTAP_RX; way <= VMTAP_TX && ret == 0; way++) {
 		const struct vmtap_limit limit = limit_of(c, way);
 
-		if (limit.rate_bps || limit.pps)
-			ret = vmtap_port_set_limit(h, way, &limit, err);
+		ret = vmtap_port_set_limit(h, way, &limit, err);
 	}
 	return ret;
 }

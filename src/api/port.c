@@ -84,7 +84,7 @@ struct vmtap_port *vmtap_port_open(struct vmtap *v, const char *spec, struct vmt
 		h = handle_new(v, port, err);
 	if (h)
 		h->place = place;
-	if (h && filter_open(h, conf, err) < 0) {
+	if (h && filter_apply(h, conf, err) < 0) {
 		vmtap_port_close(h);
 		h = NULL;
 	}
@@ -110,6 +110,30 @@ int vmtap_port_check(struct vmtap *v, const char *spec, struct vmtap_error *err)
 		ret = switch_place_read(conf, &place, err);
 	if (ret == 0)
 		ret = type->check(&v->env, conf, err);
+	conf_free(conf);
+	return ret;
+}
+
+int vmtap_port_change(struct vmtap_port *h, const char *spec, struct vmtap_error *err)
+{
+	const struct port_type *type;
+	struct vmtap_error local = { 0 };
+	struct conf *conf;
+	int ret;
+
+	if (!err)
+		err = &local;
+	conf = parse(spec, &type, err);
+	if (!conf)
+		return -err->code;
+	if (strcmp(type->schema->type, h->port->ops->type) != 0)
+		ret = error_set(err, EINVAL, h->port->name, "change it",
+				"it is of type %s, and the description of type %s",
+				h->port->ops->type, type->schema->type);
+	else
+		ret = filter_check(conf, err);
+	if (ret == 0)
+		ret = filter_apply(h, conf, err);
 	conf_free(conf);
 	return ret;
 }

@@ -46,6 +46,7 @@ struct cli {
 	const char *control_mode, *control_group; /* serve; NULL: not given */
 	struct capture_options capture;
 	const char *metrics; /* serve --metrics; NULL: not given */
+	unsigned given;	     /* those that a file may have, too: option_is_set() */
 };
 
 /** option_set() - An option by its name without the hyphens, from a file. @value: borrowed from now on.

@@ -183,16 +183,21 @@ int option_set(struct cli *cli, const char *name, const char *value)
 	return 0;
 }
 
+static const char *const file_options[] = { "control", "control-mode", "control-group", "metrics",
+					    "engine",  "workers",      "cpus",		"poll-us" };
+
+/* Of struct cli's @given. */
+static unsigned bit_of(const char *name)
+{
+	for (unsigned i = 0; i < sizeof(file_options) / sizeof(file_options[0]); i++)
+		if (strcmp(file_options[i], name) == 0)
+			return 1u << i;
+	return 0;
+}
+
 bool option_is_set(const struct cli *cli, const char *name)
 {
-	return (strcmp(name, "control") == 0 && cli->control) ||
-	       (strcmp(name, "control-mode") == 0 && cli->control_mode) ||
-	       (strcmp(name, "control-group") == 0 && cli->control_group) ||
-	       (strcmp(name, "metrics") == 0 && cli->metrics) ||
-	       (strcmp(name, "engine") == 0 && cli->engine != VMTAP_ENGINE_AUTO) ||
-	       (strcmp(name, "workers") == 0 && cli->workers) ||
-	       (strcmp(name, "cpus") == 0 && cli->cpu_cnt) ||
-	       (strcmp(name, "poll-us") == 0 && cli->poll_us);
+	return cli->given & bit_of(name);
 }
 
 /* The long name of the option that getopt calls @value. */
@@ -288,6 +293,7 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 			ret = option_set(cli, name_of(options, c), optarg);
 			if (ret)
 				return ret;
+			cli->given |= bit_of(name_of(options, c));
 			break;
 		case OPT_STATS:
 			ret = parse_seconds("--stats takes seconds, 0.1 to 86400, not", optarg,

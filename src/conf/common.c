@@ -2,20 +2,20 @@
 /* The keys that all port types have. */
 #include "conf/parse.h"
 
-#define RATE(key, without, text)                                                        \
-	{                                                                               \
-		.name = key, .kind = CONF_RATE, .max = 1000000000000, .unit = "bits/s", \
-		.def = without, .help = text                                            \
+#define RATE(key, without, text)                                                          \
+	{                                                                                 \
+		.name = key, .flags = CONF_LIVE, .kind = CONF_RATE, .max = 1000000000000, \
+		.unit = "bits/s", .def = without, .help = text                            \
 	}
-#define BURST(key, without, text)                                                            \
-	{                                                                                    \
-		.name = key, .kind = CONF_SIZE, .min = 1, .max = 1ll << 32, .unit = "bytes", \
-		.def = without, .help = text                                                 \
+#define BURST(key, without, text)                                                               \
+	{                                                                                       \
+		.name = key, .flags = CONF_LIVE, .kind = CONF_SIZE, .min = 1, .max = 1ll << 32, \
+		.unit = "bytes", .def = without, .help = text                                   \
 	}
 #define PPS(key, without, text)                                                        \
 	{                                                                              \
-		.name = key, .kind = CONF_RATE, .max = 1000000000, .unit = "frames/s", \
-		.def = without, .help = text                                           \
+		.name = key, .flags = CONF_LIVE, .kind = CONF_RATE, .max = 1000000000, \
+		.unit = "frames/s", .def = without, .help = text                       \
 	}
 
 const struct conf_key conf_common_keys[] = {
@@ -39,6 +39,7 @@ const struct conf_key conf_common_keys[] = {
 	PPS("tx-pps", "as pps=", "The same for what leaves by the port"),
 	{
 		.name = "mac-filter",
+		.flags = CONF_LIVE,
 		.kind = CONF_SET,
 		.unit = "MAC addresses",
 		.def = "any",
@@ -46,6 +47,7 @@ const struct conf_key conf_common_keys[] = {
 	},
 	{
 		.name = "ip-filter",
+		.flags = CONF_LIVE,
 		.kind = CONF_SET,
 		.unit = "IP addresses or networks",
 		.def = "any",

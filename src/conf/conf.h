@@ -52,6 +52,7 @@ enum conf_kind {
 #define CONF_EMPTY_OK 0x2u /* CONF_STRING: may be empty; else empty is an error */
 #define CONF_HIDDEN 0x4u   /* not in help: QEMU's spelling of another key */
 #define CONF_ANY_MAC 0x8u  /* CONF_MAC: a group address will do */
+#define CONF_LIVE 0x10u	   /* may change while the port runs: vmtap_port_change() */
 
 /** Longest description in bytes, and longest `id`. */
 #define CONF_SPEC_MAX 65536

@@ -65,6 +65,7 @@ static struct vmtap_key_info key_info(const struct conf_key *key)
 		.def = key->def ? key->def : "",
 		.help = key->help ? key->help : "",
 		.required = key->flags & CONF_REQUIRED,
+		.live = key->flags & CONF_LIVE,
 	};
 }
 

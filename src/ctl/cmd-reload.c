@@ -18,8 +18,9 @@ static json_t *reload(struct call *c, json_t *args, struct vmtap_error *err)
 	}
 	if (reload_run(file, &done, err) < 0)
 		return NULL;
-	return json_pack("{sI,sI,sI}", "kept", (json_int_t)done.kept, "opened",
-			 (json_int_t)done.opened, "closed", (json_int_t)done.closed);
+	return json_pack("{sI,sI,sI,sI}", "kept", (json_int_t)done.kept, "changed",
+			 (json_int_t)done.changed, "opened", (json_int_t)done.opened, "closed",
+			 (json_int_t)done.closed);
 }
 
 const struct command reload_commands[] = {
@@ -27,7 +28,9 @@ const struct command reload_commands[] = {
 		.name = "reload",
 		.role = ROLE_ADMIN,
 		.summary = "Read the configuration file again, and change what is different",
-		.returns = "kept, opened, closed: how many ports and switches",
+		.returns =
+			"kept, opened, closed: how many ports and switches; changed: how many of "
+			"those kept have other limits or filters now",
 		.run = reload,
 	},
 	{ 0 },

@@ -566,11 +566,53 @@ const struct conffile_section *conffile_find(const struct conffile *f, const cha
 	return NULL;
 }
 
+static bool is_live(const char *name)
+{
+	const struct vmtap_key_info *info;
+
+	for (unsigned i = 0; (info = vmtap_common_info(i)); i++)
+		if (strcmp(info->name, name) == 0)
+			return info->live;
+	return false;
+}
+
+/* Has @b each key of @a that cannot change while the port runs, with the same value? */
+static bool covers(const struct conffile_section *b, const struct conffile_section *a)
+{
+	for (unsigned i = 0; i < a->key_cnt; i++) {
+		const struct conffile_key *key = &a->keys[i], *other;
+
+		if (is_live(key->name))
+			continue;
+		other = key_of(b, key->name);
+		if (!other || strcmp(other->value, key->value) != 0)
+			return false;
+	}
+	return true;
+}
+
 bool conffile_has(const struct conffile *f, const struct conffile_section *section)
 {
 	const struct conffile_section *s = conffile_find(f, section->name);
 
-	return s && s->kind == section->kind && strcmp(s->spec, section->spec) == 0;
+	return s && s->kind == section->kind &&
+	       (strcmp(s->spec, section->spec) == 0 ||
+		(s->kind == CONFFILE_PORT && covers(s, section) && covers(section, s)));
+}
+
+const struct conffile_section *conffile_serve(const struct conffile *f)
+{
+	for (unsigned i = 0; i < f->section_cnt; i++)
+		if (f->sections[i].kind == CONFFILE_SERVE)
+			return &f->sections[i];
+	return NULL;
+}
+
+const char *conffile_value(const struct conffile_section *section, const char *key)
+{
+	const struct conffile_key *k = section ? key_of(section, key) : NULL;
+
+	return k ? k->value : NULL;
 }
 
 bool conffile_joins(const struct conffile *f, const char *a, const char *b)

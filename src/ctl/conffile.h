@@ -73,8 +73,13 @@ void conffile_free(struct conffile *f);
 
 /** conffile_find() - The port or switch of that name; NULL: none. */
 const struct conffile_section *conffile_find(const struct conffile *f, const char *name);
-/** conffile_has() - Is there one of the same name that means the same? */
+/** conffile_has() - Is there one of the same name that means the same? Ports may differ in what can change while
+ *  they run. */
 bool conffile_has(const struct conffile *f, const struct conffile_section *section);
+/** conffile_serve() - The section [serve]; NULL: there is none. */
+const struct conffile_section *conffile_serve(const struct conffile *f);
+/** conffile_value() - Of a key; NULL: there is no such key, or @section is NULL. */
+const char *conffile_value(const struct conffile_section *section, const char *key);
 /** conffile_joins() - Does the file join the two, in whatever order? */
 bool conffile_joins(const struct conffile *f, const char *a, const char *b);
 

@@ -60,12 +60,14 @@ static bool is_broken(struct state *s, const struct conffile_section *section)
 	       vmtap_port_state(state_port(s, section->name)) == VMTAP_PORT_BROKEN;
 }
 
-/* Is it running, of the file in force, and to go on in @next? */
+/* Is it running, of the file in force, and to go on in @next, where it may have other limits? */
 static bool is_kept(const struct reload *r, const struct conffile *next,
 		    const struct conffile_section *section)
 {
-	return conffile_has(r->now, section) && conffile_has(next, section) &&
-	       is_running(r->state, section) && !is_broken(r->state, section);
+	const struct conffile_section *old = conffile_find(r->now, section->name);
+
+	return old && conffile_has(next, old) && is_running(r->state, old) &&
+	       !is_broken(r->state, old);
 }
 
 static int add(struct state *s, const struct conffile_section *section, struct vmtap_error *err)
@@ -165,15 +167,29 @@ static int check_ports(const struct reload *r, const struct conffile *next, bool
 		const struct conffile_section *section = &next->sections[i];
 		int ret;
 
-		if (section->kind != CONFFILE_PORT || is_kept(r, next, section))
+		if (section->kind != CONFFILE_PORT || is_running(r->state, section))
 			continue;
 		ret = vmtap_port_check(state_instance(r->state), section->spec, err);
-		if (ret == 0 || (only_syntax && ret != -EINVAL && ret != -ENAMETOOLONG))
+		if (ret == 0 || ((only_syntax || is_kept(r, next, section)) && ret != -EINVAL &&
+				 ret != -ENAMETOOLONG))
 			continue;
 		conffile_blame(next, section, err);
 		return ret;
 	}
 	return 0;
+}
+
+/* What there is to know of a switch before it is made is known by making it. */
+static int check_section(struct vmtap *v, const struct conffile_section *section,
+			 struct vmtap_error *err)
+{
+	struct vmtap_switch *sw;
+
+	if (section->kind == CONFFILE_PORT)
+		return vmtap_port_check(v, section->spec, err);
+	sw = vmtap_switch_new(v, section->spec, err);
+	vmtap_switch_free(sw);
+	return sw ? 0 : -err->code;
 }
 
 int reload_check(struct vmtap *v, const struct conffile *f,
@@ -186,9 +202,9 @@ int reload_check(struct vmtap *v, const struct conffile *f,
 		struct vmtap_error err = { 0 };
 		int ret;
 
-		if (section->kind != CONFFILE_PORT)
+		if (!section->spec)
 			continue;
-		ret = vmtap_port_check(v, section->spec, &err);
+		ret = check_section(v, section, &err);
 		if (ret == 0)
 			continue;
 		conffile_blame(f, section, &err);
@@ -228,7 +244,33 @@ static void close_old(struct reload *r, const struct conffile *from, const struc
 	}
 }
 
-/* With @go_on, each failure is logged and the rest is done. */
+/* The limits and filters of what goes on. With @go_on, each failure is logged and the rest is done. */
+static int change_kept(struct reload *r, const struct conffile *to, bool go_on,
+		       struct reload_result *result, struct vmtap_error *err)
+{
+	for (unsigned i = 0; i < to->section_cnt; i++) {
+		const struct conffile_section *section = &to->sections[i];
+		int ret;
+
+		if (section->kind != CONFFILE_PORT || !running_spec(r->state, section) ||
+		    is_running(r->state, section))
+			continue;
+		ret = state_port_change(r->state, section->name, section->spec, err);
+		if (ret == 0) {
+			result->changed++;
+			continue;
+		}
+		conffile_blame(to, section, err);
+		if (!go_on)
+			return ret;
+		state_log(r->state, VMTAP_LOG_ERROR, err->object,
+			  "cannot %s: %s; its limits are those of before", err->action,
+			  err->reason);
+	}
+	return 0;
+}
+
+/* The same for what is not there yet. */
 static int open_new(struct reload *r, const struct conffile *to, bool go_on,
 		    struct reload_result *result, struct vmtap_error *err)
 {
@@ -288,10 +330,13 @@ static int join(struct reload *r, const struct conffile *to, bool go_on,
 static int change(struct reload *r, const struct conffile *from, const struct conffile *to,
 		  bool go_on, struct reload_result *result, struct vmtap_error *err)
 {
-	int opened, joined;
+	int opened, joined, ret;
 
 	part(r, from, to);
 	close_old(r, from, to, result);
+	ret = change_kept(r, to, go_on, result, err);
+	if (ret)
+		return ret;
 	opened = open_new(r, to, go_on, result, err);
 	if (opened && !go_on)
 		return opened;
@@ -317,6 +362,31 @@ static int check(const struct reload *r, const struct conffile *next, struct vmt
 	return ret ? ret : check_ports(r, next, closes_something(r, next), err);
 }
 
+/* @next is in force now. */
+static void adopt(struct reload *r, struct conffile *next)
+{
+	conffile_free(r->now);
+	r->now = next;
+}
+
+/* What [serve] says holds from the start of the program on. */
+static void warn_of(struct reload *r, const struct conffile *in, const struct conffile *other,
+		    bool only_missing)
+{
+	const struct conffile_section *serve = conffile_serve(in);
+
+	for (unsigned i = 0; serve && i < serve->key_cnt; i++) {
+		const struct conffile_key *key = &serve->keys[i];
+		const char *value = conffile_value(conffile_serve(other), key->name);
+
+		if (value && (only_missing || strcmp(value, key->value) == 0))
+			continue;
+		state_log(r->state, VMTAP_LOG_WARNING, "",
+			  "%.200s: \"%.60s\" of [serve] changed, which takes a restart", r->path,
+			  key->name);
+	}
+}
+
 int reload_start(struct reload *r, struct vmtap_error *err)
 {
 	struct reload_result result = { 0 };
@@ -335,8 +405,7 @@ int reload_start(struct reload *r, struct vmtap_error *err)
 		return ret;
 	}
 	change(r, r->now, next, true, &result, &local);
-	conffile_free(r->now);
-	r->now = next;
+	adopt(r, next);
 	return (int)result.missing;
 }
 
@@ -362,11 +431,13 @@ int reload_run(struct reload *r, struct reload_result *result, struct vmtap_erro
 		conffile_free(next);
 		return ret;
 	}
-	conffile_free(r->now);
-	r->now = next;
+	warn_of(r, next, r->now, false);
+	warn_of(r, r->now, next, true);
+	adopt(r, next);
 	if (result)
 		*result = mine;
-	state_log(r->state, VMTAP_LOG_INFO, "", "%s: %u kept, %u opened, %u closed", r->path,
-		  mine.kept, mine.opened, mine.closed);
+	state_log(r->state, VMTAP_LOG_INFO, "",
+		  "%s: %u kept (%u of them with other limits), %u opened, %u closed", r->path,
+		  mine.kept, mine.changed, mine.opened, mine.closed);
 	return 0;
 }

@@ -4,8 +4,8 @@
  *
  * Model
  *   What the file holds now is compared with what was in force. A port that is described as before is not
- *   touched, nor is a join. A port that changed, that is missing or broken is opened anew; what is not in the
- *   file any more is closed. What came over the control socket is not the file's: it stays.
+ *   touched, nor is a join; one that differs only in its limits and filters goes on with the new ones. A port
+ *   that changed otherwise, that is missing or broken is opened anew; what is not in the file any more is closed. What came over the control socket is not the file's: it stays.
  *   Everything that can be tried is tried before anything is changed. When something fails after that, what
  *   was in force is put in place again.
  *
@@ -20,10 +20,10 @@
 
 struct reload;
 
-/** struct reload_result - What was done with ports and switches. @missing: what could not be had, joins
- *  among them; only where the rest goes on without. */
+/** struct reload_result - What was done with ports and switches. @changed: those kept that have other limits or
+ *  filters now. @missing: what could not be had, joins among them; only where the rest goes on without. */
 struct reload_result {
-	unsigned kept, opened, closed, missing;
+	unsigned kept, changed, opened, closed, missing;
 };
 
 /** reload_new() - Nothing is in force yet. @path: copied. Return: owned; NULL: out of memory. */
@@ -39,8 +39,8 @@ int reload_run(struct reload *r, struct reload_result *result, struct vmtap_erro
  *  Return: how many ports, switches and joins are missing; -errno and @err: the file is wrong. */
 int reload_start(struct reload *r, struct vmtap_error *err);
 
-/** reload_check() - Try each port of a file without changing anything; @failed is told of each that cannot be
- *  opened. Return: 0 or the last failure. */
+/** reload_check() - Try each port and switch of a file without changing anything, in an instance @v that has
+ *  none; @failed is told of each that cannot be had. Return: 0 or the last failure. */
 int reload_check(struct vmtap *v, const struct conffile *f,
 		 void (*failed)(void *opaque, const struct vmtap_error *err), void *opaque);
 

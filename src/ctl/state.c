@@ -354,6 +354,27 @@ int state_port_add(struct state *s, const char *spec, struct vmtap_error *err)
 	return state_port_open(s, spec, err) ? 0 : -err->code;
 }
 
+int state_port_change(struct state *s, const char *name, const char *spec, struct vmtap_error *err)
+{
+	struct entry *e = need(s, name, "change it", err);
+	char *own;
+	int ret;
+
+	if (!e)
+		return -CTL_NO_DEVICE;
+	own = strdup(spec);
+	if (!own)
+		return error_errno(err, ENOMEM, name, "change it");
+	ret = vmtap_port_change(e->port, spec, err);
+	if (ret < 0) {
+		free(own);
+		return ret;
+	}
+	free(e->spec);
+	e->spec = own;
+	return 0;
+}
+
 static void tell_joined(struct state *s, const char *event, const struct entry *e, const char *peer)
 {
 	ctl_event(s, event, json_pack("{ss,ss}", "id", vmtap_port_name(e->port), "peer", peer));

@@ -86,6 +86,8 @@ void state_each_port(struct state *s, void (*row)(void *opaque, struct vmtap_por
 struct vmtap_port *state_port_open(struct state *s, const char *spec, struct vmtap_error *err);
 /** state_port_add() - The same. Return: 0 or -errno. */
 int state_port_add(struct state *s, const char *spec, struct vmtap_error *err);
+/** state_port_change() - Have the limits and filters of @spec, which is its description from now on. */
+int state_port_change(struct state *s, const char *name, const char *spec, struct vmtap_error *err);
 /** state_port_del() - Take it out of what it is joined to and close it. */
 int state_port_del(struct state *s, const char *name, struct vmtap_error *err);
 int state_set_link(struct state *s, const char *name, bool up, struct vmtap_error *err);

@@ -118,6 +118,64 @@ def test_a_reload_loses_no_frame_of_what_did_not_change(ns, folder, file):
         assert stats["vm0"]["rx"]["frames"] >= len(sent)
 
 
+def test_limits_change_while_the_port_goes_on(ns, folder, file):
+    same = file.socket("guest"), link("vm0", "guest")
+    file.write(*same, file.tap("vm0"))
+    with serve(ns, folder, file) as server, server.client() as ctl, Guest(folder + "/guest") as guest, \
+            Packets(ns, "vm0") as kernel:
+        ctl.wait_port("guest", lambda row: row["state"] == "up")
+        index = device(ns, "vm0")["ifindex"]
+
+        def limits():
+            row = ctl.run("query-throttle", id="vm0")[0]
+            return row["rx"]["rate"], row["rx"]["burst"], row["tx"]["rate"], row["tx"]["pps"]
+
+        def filters():
+            return ctl.run("query-filter", id="vm0")[0]["ip"]
+        sent = []
+        for more, want, ips in [
+                ("rate = 100M\nburst = 64k\n", (100000000, 65536, 100000000, 0), ""),
+                ("rx-rate = 200M\ntx-pps = 50k\n", (200000000, 1250000, 0, 50000), ""),
+                ("ip-filter = 10.0.0.0/8\n", (0, 0, 0, 0), "10.0.0.0/8"),
+                ("", (0, 0, 0, 0), "")]:
+            file.write(file.tap("vm0", more), *same)
+            sent.append(frame(len(sent)))
+            if not ips:
+                kernel.send(sent[-1])
+            else:
+                sent.pop()
+            assert ctl.run("reload") == {"kept": 2, "changed": 1, "opened": 0, "closed": 0}
+            assert limits() == want and filters() == ips
+        guest.wanted(sent)
+        assert device(ns, "vm0")["ifindex"] == index
+        # What the control socket set stays until the file says something else.
+        ctl.run("throttle_set", id="vm0", rate=5000000)
+        assert ctl.run("reload")["changed"] == 0 and limits()[0] == 5000000
+        for wrong in "rate = fast\n", "burst = 5\n", "ip-filter = 10.0.0.300\n":
+            file.write(file.tap("vm0", wrong), *same)
+            with pytest.raises(Refused, match="vmtap.conf:"):
+                ctl.run("reload")
+            assert limits()[0] == 5000000
+        # What fails later takes the change back.
+        two = "[port %s]\ntype = stream\nserver = on\npath = " + folder + "/same\n"
+        file.write(file.tap("vm0", "rate = 7M\n"), *same, two % "x", two % "y")
+        with pytest.raises(Refused):
+            ctl.run("reload")
+        assert limits()[0] == 0 and device(ns, "vm0")["ifindex"] == index
+
+
+def test_what_the_program_was_started_with_takes_a_restart(ns, folder, file):
+    file.write("[serve]\nworkers = 1\npoll-us = 0\n", "[port a]\ntype = null\n")
+    with serve(ns, folder, file) as server, server.client() as ctl:
+        file.write("[serve]\nworkers = 2\nengine = plain\n", "[port a]\ntype = null\n")
+        ctl.run("reload")
+        for key in "workers", "poll-us", "engine":
+            assert '"%s" of [serve] changed' % key in server.output()
+        assert server.output().count("takes a restart") == 3
+        ctl.run("reload")
+        assert server.output().count("takes a restart") == 3
+
+
 def rows(ctl):
     return [(row["id"], row.get("peer")) for row in ctl.run("query-ports")]
 
@@ -166,7 +224,7 @@ def test_what_the_control_socket_made_stays(ns, folder, file):
     with serve(ns, folder, file) as server, server.client() as ctl:
         ctl.run("port_add", type="null", id="mine")
         ctl.run("connect", id="mine", peer="a")
-        assert ctl.run("reload") == {"kept": 1, "opened": 0, "closed": 0}
+        assert ctl.run("reload") == {"kept": 1, "changed": 0, "opened": 0, "closed": 0}
         assert sorted(rows(ctl)) == [("a", "mine"), ("mine", "a")]
         file.write("[port a]\ntype = null\n", "[port mine]\ntype = null\nsize = 70\n")
         with pytest.raises(Refused, match="control socket made"):
@@ -213,6 +271,19 @@ def test_check_says_whether_a_file_can_be_used(ns, folder, file):
     file.write("[serve]\nworkers = many\n")
     done = vmtap.run(ns, "-c", file.path, "check")
     assert done.returncode == 2 and "vmtap.conf:2" in done.stderr
+    for key, status in ("age-s = soon", 2), ("age-s = 0", 0), ("hub = maybe", 2), ("rate = 5", 2):
+        file.write("[port a]\ntype = null\n", "[switch lan]\nports = a\n%s\n" % key)
+        done = vmtap.run(ns, "-c", file.path, "check")
+        assert done.returncode == status, done.stderr
+        assert ("vmtap.conf:" in done.stderr) == bool(status)
+
+
+def test_the_command_line_goes_first(ns, folder, file):
+    file.write("[serve]\nworkers = 2\n", "[port a]\ntype = null\n")
+    for args, threads in ([], 3), (["--workers", "0"], 1), (["--workers", "1"], 2):
+        with Serve(ns, folder, *args, "-c", file.path) as server, server.client() as ctl:
+            ctl.run("query-ports")
+            assert len(os.listdir("/proc/%d/task" % server.proc.pid)) == threads
 
 
 def test_a_file_that_is_not_there_is_named(ns, folder):
@@ -230,7 +301,7 @@ def test_a_switch_of_the_file_stays_while_ports_come_and_go(ns, folder, file):
         ns.run("ip addr add 10.0.0.1/24 dev vm0")
         ns.run("ping -c 1 -W 5 10.0.0.2")
         file.write(file.tap("vm0"), guest, file.tap("vm1"), switch("vm0 g vm1"))
-        assert ctl.run("reload") == {"kept": 3, "opened": 1, "closed": 0}
+        assert ctl.run("reload") == {"kept": 3, "changed": 0, "opened": 1, "closed": 0}
         assert sorted(rows(ctl)) == [("g", "lan"), ("vm0", "lan"), ("vm1", "lan")]
         ns.run("ping -c 1 -W 5 10.0.0.2")
         file.write(file.tap("vm0"), guest, switch("vm0 g", "sise = 5\n"))
@@ -238,7 +309,7 @@ def test_a_switch_of_the_file_stays_while_ports_come_and_go(ns, folder, file):
             ctl.run("reload")
         assert sorted(rows(ctl)) == [("g", "lan"), ("vm0", "lan"), ("vm1", "lan")]
         file.write(file.tap("vm0"), guest, link("vm0", "g"))
-        assert ctl.run("reload") == {"kept": 2, "opened": 0, "closed": 2}
+        assert ctl.run("reload") == {"kept": 2, "changed": 0, "opened": 0, "closed": 2}
         ns.run("ping -c 1 -W 5 10.0.0.2")
 
 
