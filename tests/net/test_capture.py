@@ -7,20 +7,19 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 
 import pytest
 
 import vmtap
+from capture import Capture, fields, needs_tshark
 from ctl import Refused, Serve
 from netns import Netns, wait_until
 
-pytestmark = pytest.mark.skipif(not shutil.which("tshark"), reason="tshark is missing (scripts/deps.sh test)")
+pytestmark = needs_tshark
 
 TAP = {"type": "tap", "script": "no", "downscript": "no"}
-CHECKS = ["-o", "ip.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"]
 
 
 @pytest.fixture
@@ -33,41 +32,8 @@ def server(ns, folder):
         yield made
 
 
-class Capture:
-    """vmtap capture in the background, begun."""
-
-    def __init__(self, server, *args, stdout=subprocess.DEVNULL):
-        self.proc = subprocess.Popen([vmtap.program(), "--control", server.path, "capture", *args],
-                                     stdout=stdout, stderr=subprocess.PIPE, text=True)
-        self.first = self.proc.stderr.readline()
-
-    def __enter__(self):
-        assert self.first.startswith("capturing on"), self.first
-        return self
-
-    def end(self):
-        if self.proc.poll() is None:
-            self.proc.send_signal(signal.SIGINT)
-        said = self.proc.communicate(timeout=20)[1]
-        return self.proc.returncode, said
-
-    def __exit__(self, *exc):
-        self.end()
-
-
 def ping(ns, *args):
     ns.run(["ping", "-n", "-c", "1", "-W", "10", *args, "10.0.0.2"])
-
-
-def tshark(path, *args, text=True):
-    done = subprocess.run(["tshark", "-n", "-r", path, *CHECKS, *args], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def fields(path, *names, only=()):
-    wanted = [word for name in names for word in ("-e", name)]
-    return [line.split("\t") for line in tshark(path, "-T", "fields", *wanted, *only).splitlines()]
 
 
 def test_a_ping_is_captured_both_ways_and_in_order(ns, server, folder):
