@@ -36,7 +36,6 @@ struct switch_burst {
  * @held:    an offer was not taken whole, and is resumed by the switch's task
  * @offering: it is on the stack with an offer
  * @sending: the port is on the stack with frames for it
- * @stale:   what waits is not what the port takes any more
  * @gone:    it left while it was on the stack
  */
 struct switch_member {
@@ -46,7 +45,7 @@ struct switch_member {
 	struct port *port; /* NULL: gone */
 	struct switch_place place;
 	unsigned slot, told, accepts;
-	bool held, offering, sending, stale, gone;
+	bool held, offering, sending, gone;
 	struct frameq queue;
 	const struct switch_member *from;
 	struct offload_out finished;

@@ -58,7 +58,6 @@ void switch_purge(struct switch_member *m)
 {
 	unsigned lost = frameq_purge(&m->queue);
 
-	m->stale = false;
 	m->queued = 0;
 	memset(m->share, 0, sizeof(m->share));
 	if (lost && m->port)
@@ -80,24 +79,28 @@ static unsigned hand_out(struct switch_member *m, const struct vmtap_frame *fram
 	return taken;
 }
 
+/* The port may take less than when they began to wait: those are lost that it would not understand. */
 void switch_drain(struct switch_member *m)
 {
 	struct vmtap_frame frames[VMTAP_BURST_MAX];
 	struct iovec iov[VMTAP_BURST_MAX];
 
 	while (is_free(m)) {
-		unsigned cnt, taken;
+		unsigned cnt = frameq_peek(&m->queue, frames, iov, VMTAP_BURST_MAX), ready, taken;
 
-		if (m->stale)
-			switch_purge(m);
-		cnt = frameq_peek(&m->queue, frames, iov, VMTAP_BURST_MAX);
 		if (!cnt)
 			break;
-		taken = hand_out(m, frames, cnt);
+		ready = offload_ready_run(frames, cnt, m->port->accepts);
+		if (!ready) {
+			unqueue(m, 1);
+			lane_drop_tx(m->port->lanes, VMTAP_DROP_PURGED, NULL, 1);
+			continue;
+		}
+		taken = hand_out(m, frames, ready);
 		if (m->gone)
 			break;
 		unqueue(m, taken);
-		if (taken < cnt)
+		if (taken < ready)
 			break;
 	}
 }

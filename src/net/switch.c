@@ -88,7 +88,6 @@ void switch_changed(struct junction *j, struct port *p)
 
 	if (m->accepts == p->accepts)
 		return;
-	m->stale = m->accepts & ~p->accepts;
 	m->accepts = p->accepts;
 	negotiate(m->sw);
 }

@@ -93,6 +93,42 @@ static void a_port_that_takes_less_gets_nothing_that_it_cannot_take(void **state
 	assert_got(1, 3);
 }
 
+/* As a guest's driver that starts: at first nothing, then this and that. */
+static void a_port_that_changes_its_mind_loses_only_what_it_cannot_take(void **state)
+{
+	port_set_accepts(&ports[1]->port, VMTAP_OFFLOAD_CSUM | VMTAP_OFFLOAD_TSO4);
+	ports[1]->room = 0;
+	say(0, BROADCAST, 1);
+	offer_tcp(0, 1, 1000);
+	say(0, BROADCAST, 2);
+	port_set_accepts(&ports[1]->port, 0);
+	say(0, BROADCAST, 3);
+	offer_tcp(0, 1, 1000); /* in segments now */
+	port_set_accepts(&ports[1]->port, VMTAP_OFFLOAD_CSUM);
+	ports[1]->room = 100;
+	port_writable(&ports[1]->port);
+	assert_got(1, 6);
+	for (unsigned i = 0; i < 6; i++)
+		assert_int_equal(ports[1]->hdrs[i].gso_type, VMTAP_GSO_NONE);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(ports[1]->tags[i], i + 1);
+	assert_int_equal(drops_of(1, VMTAP_DROP_PURGED), 1);
+}
+
+/* It was with an empty queue: nothing of what waits later is too much for it. */
+static void a_port_that_took_less_before_it_was_slow_loses_nothing(void **state)
+{
+	port_set_accepts(&ports[1]->port, VMTAP_OFFLOAD_CSUM | VMTAP_OFFLOAD_TSO4);
+	port_set_accepts(&ports[1]->port, 0);
+	ports[1]->room = 0;
+	for (unsigned i = 0; i < 8; i++)
+		say(0, BROADCAST, i);
+	ports[1]->room = 100;
+	port_writable(&ports[1]->port);
+	assert_got(1, 8);
+	assert_int_equal(drops_of(1, VMTAP_DROP_PURGED), 0);
+}
+
 static void a_waiting_port_discards_and_counts(void **state)
 {
 	ports[1]->room = 0;
@@ -300,6 +336,8 @@ int main(void)
 		SWITCH(a_queue_that_was_full_is_whole_again),
 		SWITCH(segments_that_do_not_fit_wait),
 		SWITCH(a_port_that_takes_less_gets_nothing_that_it_cannot_take),
+		SWITCH(a_port_that_changes_its_mind_loses_only_what_it_cannot_take),
+		SWITCH(a_port_that_took_less_before_it_was_slow_loses_nothing),
 		SWITCH(a_waiting_port_discards_and_counts),
 		SWITCH(a_port_that_breaks_while_sending_breaks_alone),
 		SWITCH(a_paused_port_gets_what_it_has_room_for_later),
