@@ -78,8 +78,10 @@ void captures_leave(struct vmtap_port *h)
 
 void captures_free(struct vmtap *v)
 {
-	for (struct vmtap_capture *c = v->captures; c; c = c->next) {
+	/* each may wait for its reader for a while: all at the same time */
+	for (struct vmtap_capture *c = v->captures; c; c = c->next)
 		capture_detach(c->capture);
+	for (struct vmtap_capture *c = v->captures; c; c = c->next) {
 		capture_wait(c->capture);
 		tell(c);
 		c->freed = true;

@@ -49,6 +49,11 @@ void capfile_fini(struct capfile *f)
 	f->buf = NULL;
 }
 
+int capfile_reader(const struct capfile *f)
+{
+	return f->kind == S_IFREG ? -1 : f->fds[f->at];
+}
+
 /* ------------------------------------------------------------------ writing */
 
 /* Wait until whoever reads makes room. */

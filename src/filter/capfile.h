@@ -59,6 +59,10 @@ struct capfile {
 int capfile_init(struct capfile *f, const struct capfile_config *config);
 void capfile_fini(struct capfile *f);
 
+/** capfile_reader() - The descriptor that poll() reports without being asked when whoever reads it is gone; -1: a
+ *  file, which has no reader. */
+int capfile_reader(const struct capfile *f);
+
 /* Each of these returns 0, or -errno: the output can take no more. */
 
 /** capfile_begin() - Begin the first file with @len bytes, sizeof(f->head) at most. */

@@ -261,21 +261,31 @@ size_t capture_finish(void *opaque, void *buf, size_t size)
 
 /* ---------------------------------------------------------------------------- the thread */
 
-static void nap(struct capture *c, int timeout_ms)
+/* Return: 0; -EPIPE: whoever read has gone, which is not to be heard of with the next frame only. */
+static int nap(struct capture *c, int timeout_ms)
 {
-	struct pollfd p = { .fd = c->wake_fd, .events = POLLIN };
+	struct pollfd p[] = {
+		{ .fd = c->wake_fd, .events = POLLIN },
+		{ .fd = capfile_reader(&c->file) },
+	};
 	eventfd_t n;
 
-	if (poll(&p, 1, timeout_ms) > 0)
+	if (poll(p, 2, timeout_ms) <= 0)
+		return 0;
+	if (p[0].revents)
 		eventfd_read(c->wake_fd, &n);
+	return p[1].revents ? -EPIPE : 0;
 }
 
-static void sleep_until_woken(struct capture *c)
+static int sleep_until_woken(struct capture *c)
 {
+	int ret = 0;
+
 	atomic_store(&c->asleep, true);
 	if (is_empty(c) && !atomic_load(&c->hurry))
-		nap(c, -1);
+		ret = nap(c, -1);
 	atomic_store(&c->asleep, false);
+	return ret;
 }
 
 /* Return: 0 when it ended as it was told to, or -errno. */
@@ -299,9 +309,9 @@ static int run(struct capture *c)
 		if (ret < 0)
 			break;
 		if (is_empty(c))
-			sleep_until_woken(c);
+			ret = sleep_until_woken(c);
 		else if (!hurry)
-			nap(c, SETTLE_MS);
+			ret = nap(c, SETTLE_MS);
 	}
 	return ret;
 }

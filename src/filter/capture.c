@@ -90,6 +90,8 @@ static void passed(struct port_hook *h, struct port_lane *l, enum port_way way,
 
 	if (!(c->directions & 1u << way) || !atomic_load_explicit(&c->active, memory_order_relaxed))
 		return;
+	if (!lane->enter_ns[way]) /* it began while they were on their way */
+		return;
 	for (unsigned i = 0; i < cnt; i++)
 		keep(c, lane, way, &frames[i]);
 	capture_count(&lane->seen, cnt);

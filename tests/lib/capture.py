@@ -51,3 +51,9 @@ def tshark(path, *args):
 def fields(path, *names, only=()):
     wanted = [word for name in names for word in ("-e", name)]
     return [line.split("\t") for line in tshark(path, "-T", "fields", *wanted, *only).splitlines()]
+
+
+def capinfos(path):
+    done = subprocess.run(["capinfos", path], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -5,6 +5,7 @@
     vm0 (TAP) <-- vmtap serve --> vm1 (TAP), in another namespace        TCP, in GSO frames
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ import subprocess
 import pytest
 
 import vmtap
-from capture import Capture, fields, needs_tshark
+from capture import Capture, capinfos, fields, needs_tshark
 from ctl import Refused, Serve
 from netns import Netns, wait_until
 
@@ -46,10 +47,9 @@ def test_a_ping_is_captured_both_ways_and_in_order(ns, server, folder):
     assert [row[0] for row in rows] == ["vm0", "vm0"]
     assert [int(row[1], 0) for row in rows] == [1, 2]
     assert [row[2] for row in rows] == ["8", "0"]
-    about = subprocess.run(["capinfos", path], capture_output=True, text=True, timeout=60)
-    assert about.returncode == 0, about.stderr
-    assert "nanoseconds" in about.stdout and "vmtap " in about.stdout
-    assert "Strict time order:   True" in about.stdout
+    about = capinfos(path)
+    assert "nanoseconds" in about and "vmtap " in about
+    assert "Strict time order:   True" in about
 
 
 def test_a_pipe_is_read_as_frames_come(ns, server):
@@ -92,7 +92,7 @@ def test_filters_good_and_bad(ns, server, folder):
         ping(ns)
         assert capture.end()[0] == 0
     assert fields(path, "icmp.type", "frame.cap_len", "frame.len") == [["8", "50", "98"]]
-    assert "icmp[0] = 8" in subprocess.run(["capinfos", path], capture_output=True, text=True, timeout=60).stdout
+    assert "icmp[0] = 8" in capinfos(path)
     done = subprocess.run([vmtap.program(), "--control", server.path, "capture", "vm0", "-w", folder + "/b",
                            "-f", "tcp prt 80"], capture_output=True, text=True, timeout=30)
     assert done.returncode != 0 and "syntax error" in done.stderr
@@ -185,6 +185,29 @@ def test_a_port_that_is_deleted_ends_its_capture(ns, server, folder):
         ctl.run("port_del", id="guest")
         assert capture.proc.wait(20) == 0
     assert len(fields(folder + "/a.pcapng", "frame.number", only=("icmp",))) == 2
+
+
+def full_pipe():
+    """Both ends; nothing more can be written."""
+    ends = os.pipe()
+    os.set_blocking(ends[1], False)
+    try:
+        while True:
+            os.write(ends[1], bytes(4096))
+    except BlockingIOError:
+        return ends
+
+
+def test_the_end_waits_for_all_readers_at_the_same_time(server):
+    """Half a second is what each gets that does not read."""
+    with contextlib.ExitStack() as stack, server.client() as ctl:
+        for i in range(64):
+            for fd in (ends := full_pipe()):
+                stack.callback(os.close, fd)
+            ctl.run("getfd", fdname="p%d" % i, fds=[ends[1]])
+            ctl.run("capture_start", port="vm0", fdnames=["p%d" % i], buffer=262144)
+        server.proc.send_signal(signal.SIGTERM)
+        assert server.wait(20) == 0
 
 
 # ------------------------------------------------------------------------------ offloads

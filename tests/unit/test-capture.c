@@ -75,6 +75,13 @@ static void start(struct rig *r, struct vmtap_capture_config config)
 	start_to(r, dup(r->fd), config);
 }
 
+static void wait_end(struct rig *r)
+{
+	for (unsigned i = 0; i < 1000 && !r->ended; i++)
+		loop_dispatch(r->loop, 10);
+	assert_int_equal(r->ended, 1);
+}
+
 /* End it and read the file. */
 static void finish(struct rig *r)
 {
@@ -168,6 +175,53 @@ static void an_answer_comes_behind_what_it_answers(void **state)
 	assert_int_equal(field(r, 0, 28 + 60 + 4), 1);
 }
 
+static unsigned capturing_send(struct port_lane *lane, const struct vmtap_frame *frames,
+			       unsigned cnt)
+{
+	struct rig *r = lane->port->env->opaque;
+
+	if (!r->capture)
+		start(r, (struct vmtap_capture_config) { 0 });
+	return cnt;
+}
+
+/* As an application may from its callbacks. Frames that were on their way have no time at which they came. */
+static void it_may_begin_while_frames_are_on_their_way(void **state)
+{
+	struct rig *r = *state;
+	struct port_ops ops = fake_ops;
+	struct capture *first;
+
+	start_to(r, open("/dev/null", O_WRONLY), (struct vmtap_capture_config) { 0 });
+	first = r->capture;
+	r->capture = NULL;
+	ops.send = capturing_send;
+	r->env.opaque = r;
+	r->b->port.ops = &ops;
+	fake_offer(r->a, 1, 1);
+	fake_offer(r->a, 2, 1);
+	r->b->port.ops = &fake_ops;
+	finish(r);
+	capture_free(first);
+	assert_int_equal(tag(r, 0), 2);
+	assert_null(frame(r, 1));
+}
+
+static void a_reader_that_leaves_is_missed_without_frames(void **state)
+{
+	struct rig *r = *state;
+	char byte[4096];
+	int ends[2];
+
+	assert_int_equal(pipe(ends), 0);
+	start_to(r, ends[1], (struct vmtap_capture_config) { 0 });
+	assert_true(read(ends[0], byte, sizeof(byte)) >
+		    0); /* it has begun, and has nothing to do */
+	close(ends[0]);
+	wait_end(r);
+	assert_int_equal(capture_error(r->capture)->code, EPIPE);
+}
+
 static void a_short_snap_keeps_the_length(void **state)
 {
 	struct rig *r = *state;
@@ -221,13 +275,6 @@ static void wrong_configurations_are_refused(void **state)
 		assert_null(r->capture);
 		assert_int_equal(r->err.code, EINVAL);
 	}
-}
-
-static void wait_end(struct rig *r)
-{
-	for (unsigned i = 0; i < 1000 && !r->ended; i++)
-		loop_dispatch(r->loop, 10);
-	assert_int_equal(r->ended, 1);
 }
 
 static void a_limit_ends_it(void **state)
@@ -334,6 +381,8 @@ int main(void)
 		TEST(frames_of_both_ways_are_in_the_file),
 		TEST(one_way_only),
 		TEST(an_answer_comes_behind_what_it_answers),
+		TEST(it_may_begin_while_frames_are_on_their_way),
+		TEST(a_reader_that_leaves_is_missed_without_frames),
 		TEST(a_short_snap_keeps_the_length),
 		TEST(the_filter_decides),
 		TEST(a_bad_filter_is_an_error_with_libpcaps_words),
