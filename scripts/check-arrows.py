@@ -35,7 +35,7 @@ LAYERS = {
     "filter": "base loop net",
     "sock": "base conf net",
     "port/*": "base loop conf tapdev virtio vhost net sock",
-    "api": "base loop conf host vhost net filter port/*",
+    "api": "base loop conf tapdev host vhost net filter port/*",
     "ctl": "base conf",
     "cli": "ctl",
 }

@@ -167,6 +167,7 @@ enum vmtap_drop {
 	VMTAP_DROP_PURGED,     /* was waiting when its port closed */
 	VMTAP_DROP_FILTERED, /* the guest does not want it (receive modes, MAC and VLAN tables), or the
 				* port's filter: vmtap_port_set_filter() */
+	VMTAP_DROP_KERNEL, /* by the kernel, before they could be read: see struct vmtap_stats */
 	VMTAP_DROP_CNT,
 };
 
@@ -187,6 +188,13 @@ struct vmtap_counters {
  * @tx: frames that left through the port
  * @rx_holds: times the peer could not take a frame and reading stopped
  * @tx_holds: times the port could not take a frame and said so
+ *
+ * Of `tap`, `bridge` and `macvtap`, @rx.drops[VMTAP_DROP_KERNEL] is what the kernel says of the interface: frames for
+ * the port that it dropped since the port did not read them in time (500 wait in a queue of a TAP, `txqueuelen`), or
+ * was not attached: the interface's transmit drops, and a macvtap's receive drops, less what they were when the port
+ * was opened or attached to it again. The kernel counts for an interface and not for its queues; other programs'
+ * queues of it are counted, too. When the interface has gone, or was moved to another network namespace, it is what
+ * was read last; it is 0 for one that was in another namespace from the beginning.
  */
 struct vmtap_stats {
 	struct vmtap_counters rx;
@@ -223,7 +231,7 @@ enum vmtap_queue_flag {
  * @flags: enum vmtap_queue_flag
  *
  * A port whose queue pairs are not joined to as many of its peer moves all frames as one, and counts
- * them at pair 0.
+ * them at pair 0. So is @rx.drops[VMTAP_DROP_KERNEL], which belongs to all of them.
  */
 struct vmtap_queue_stats {
 	struct vmtap_counters rx;
@@ -425,7 +433,8 @@ const char *vmtap_port_ifname(const struct vmtap_port *port);
 /** vmtap_port_fd() - The descriptor of queue @queue (from 0); -1: there is none. Borrowed. */
 int vmtap_port_fd(const struct vmtap_port *port, unsigned queue);
 
-/** vmtap_port_stats() - Copy the counters; @size is sizeof(*stats). */
+/** vmtap_port_stats() - Copy the counters; @size is sizeof(*stats). Ports with an interface ask the kernel: two system
+ *  calls. */
 void vmtap_port_stats(const struct vmtap_port *port, struct vmtap_stats *stats, size_t size);
 
 /** vmtap_port_pairs() - How many queue pairs the port has; at least 1. */

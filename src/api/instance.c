@@ -13,6 +13,7 @@
 #include "base/fd.h"
 #include "loop/burst.h"
 #include "loop/worker.h"
+#include "tapdev/counts.h"
 
 #define POLL_US_MAX 1000000u
 
@@ -36,6 +37,7 @@ const char *vmtap_drop_name(enum vmtap_drop cause)
 		[VMTAP_DROP_REFUSED] = "refused",	[VMTAP_DROP_IF_DOWN] = "interface-down",
 		[VMTAP_DROP_QUEUE_FULL] = "queue-full", [VMTAP_DROP_IO] = "io-error",
 		[VMTAP_DROP_PURGED] = "purged",		[VMTAP_DROP_FILTERED] = "filtered",
+		[VMTAP_DROP_KERNEL] = "kernel",
 	};
 	_Static_assert(sizeof(names) / sizeof(names[0]) == VMTAP_DROP_CNT, "a name for each cause");
 
@@ -302,7 +304,11 @@ struct vmtap *vmtap_new(const struct vmtap_config *config, struct vmtap_error *e
 		.opaque = v,
 	};
 	v->reap.run = reap_run;
-	if (make_movers(v, err) < 0) {
+	v->env.counts = counts_new();
+	if (!v->env.counts)
+		error_errno(err, ENOMEM, "vmtap", "make an instance");
+	if (!v->env.counts || make_movers(v, err) < 0) {
+		counts_free(v->env.counts);
 		burst_free(v->env.burst);
 		loop_free(v->loop);
 		free(v);
@@ -337,6 +343,7 @@ void vmtap_free(struct vmtap *v)
 	while (v->watches)
 		vmtap_watch_free(v->watches);
 	workers_free(v->env.workers);
+	counts_free(v->env.counts);
 	burst_free(v->env.burst);
 	loop_free(v->loop);
 	free(v);

@@ -52,6 +52,7 @@
 
 struct burst;
 struct closer;
+struct counts;
 struct port;
 struct port_hook;
 struct port_lane;
@@ -98,6 +99,8 @@ struct junction;
  * @describe:    one line; as snprintf()
  * @queue_stats: fill in what only the port type knows of a queue pair; from env->loop, while the lanes run. NULL:
  *               nothing
+ * @kernel_drops: frames for the port since it was opened, or attached to what was there, that the kernel dropped
+ *               before they could be read; from env->loop, also after @close. NULL: none
  * @get_fd:      the descriptor of a queue; -1. NULL: has none
  * @close:       stop, run down scripts, release everything but memory; called once
  * @free:        release the memory
@@ -124,6 +127,7 @@ struct port_ops {
 	void (*peer_link)(struct port *p, bool up);
 	int (*describe)(const struct port *p, char *buf, size_t size);
 	void (*queue_stats)(const struct port *p, unsigned pair, struct vmtap_queue_stats *stats);
+	uint64_t (*kernel_drops)(struct port *p);
 	int (*get_fd)(const struct port *p, unsigned queue);
 	void (*close)(struct port *p);
 	void (*free)(struct port *p);
@@ -158,7 +162,8 @@ struct port_env {
 	int (*take_fd)(void *opaque, const char *name);
 	/* the same, borrowed: it stays where it is */
 	int (*find_fd)(void *opaque, const char *name);
-	int cancel_fd; /* readable: long waits end with -ECANCELED; -1: none */
+	int cancel_fd;	       /* readable: long waits end with -ECANCELED; -1: none */
+	struct counts *counts; /* asks the kernel what it counts of interfaces; NULL: nobody does */
 	/* everything ends: for descriptors whose closing takes long; NULL: close them at once */
 	struct closer *closer;
 	void *opaque;
@@ -435,9 +440,9 @@ static inline void lane_unblock(struct port_lane *l)
 }
 
 /** port_stats() - The counters of all lanes together. */
-void port_stats(const struct port *p, struct vmtap_stats *stats);
+void port_stats(struct port *p, struct vmtap_stats *stats);
 /** port_queue_stats() - Of queue pair @pair, below @p->pair_cnt. Holds nobody. */
-void port_queue_stats(const struct port *p, unsigned pair, struct vmtap_queue_stats *stats);
+void port_queue_stats(struct port *p, unsigned pair, struct vmtap_queue_stats *stats);
 
 void port_set_poll(struct port *p, bool on);
 int port_set_link(struct port *p, bool up, struct vmtap_error *err);

@@ -38,7 +38,12 @@ static void add(struct vmtap_counters *sum, const struct vmtap_counters *c)
 		sum->drops[i] += counter_get(&c->drops[i]);
 }
 
-void port_stats(const struct port *p, struct vmtap_stats *stats)
+static uint64_t kernel_drops(struct port *p)
+{
+	return p->ops->kernel_drops ? p->ops->kernel_drops(p) : 0;
+}
+
+void port_stats(struct port *p, struct vmtap_stats *stats)
 {
 	*stats = (struct vmtap_stats) { 0 };
 	for (unsigned i = 0; i < p->pair_cnt; i++) {
@@ -49,9 +54,10 @@ void port_stats(const struct port *p, struct vmtap_stats *stats)
 		stats->rx_holds += counter_get(&s->rx_holds);
 		stats->tx_holds += counter_get(&s->tx_holds);
 	}
+	stats->rx.drops[VMTAP_DROP_KERNEL] = kernel_drops(p);
 }
 
-void port_queue_stats(const struct port *p, unsigned pair, struct vmtap_queue_stats *stats)
+void port_queue_stats(struct port *p, unsigned pair, struct vmtap_queue_stats *stats)
 {
 	const struct port_lane *l = &p->lanes[pair];
 	const uint64_t now = clock_ns();
@@ -69,6 +75,8 @@ void port_queue_stats(const struct port *p, unsigned pair, struct vmtap_queue_st
 	};
 	add(&stats->rx, &l->stats.rx);
 	add(&stats->tx, &l->stats.tx);
+	if (pair == 0)
+		stats->rx.drops[VMTAP_DROP_KERNEL] = kernel_drops(p);
 	if (p->ops->queue_stats && !p->closed)
 		p->ops->queue_stats(p, pair, stats);
 }

@@ -317,7 +317,8 @@ def test_bursts_stay_in_order(ns, far, folder):
 
 def test_a_peer_that_does_not_read_gets_all_of_it_later(ns, far, folder):
     """The device holds txqueuelen frames and drops what comes then; nothing else may be lost."""
-    with Guest(ns, folder, "mv0", "parent=v0") as guest, Packets(far, "v1") as wire:
+    args = "-v", "--log-format", "json", "--stats", "3600"
+    with Guest(ns, folder, "mv0", "parent=v0,id=mv", args=args) as guest, Packets(far, "v1") as wire:
         ns.run("ip link set mv0 txqueuelen 50")
         sent = 0
         while ns.links()["mv0"]["stats64"]["rx"]["dropped"] == 0:
@@ -329,6 +330,9 @@ def test_a_peer_that_does_not_read_gets_all_of_it_later(ns, far, folder):
         assert numbers == sorted(set(numbers))
         wire.send(frame(sent, dst=guest.mac))
         assert guest.receive() == sent
+        dropped = ns.links()["mv0"]["stats64"]["rx"]["dropped"]
+        guest.vmtap.stop()
+        assert guest.vmtap.summary()["mv"]["rx"]["drops"] == {"kernel": dropped}
 
 
 # ------------------------------------------------------------------------ offloads

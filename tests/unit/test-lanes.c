@@ -247,7 +247,7 @@ static void a_lane_that_waits_holds_no_other(void **state)
 	end(&r);
 }
 
-static struct vmtap_queue_stats counted(const struct many *m, unsigned pair)
+static struct vmtap_queue_stats counted(struct many *m, unsigned pair)
 {
 	struct vmtap_queue_stats s;
 

@@ -4,7 +4,7 @@
  *
  * tap.c is the port, tap-rx.c moves frames from the TAP and tap-tx.c towards it, tap-open.c
  * opens and closes the device, tap-helper.c has a bridge helper do it, tap-opts.c has the
- * options, tap-steering.c says which queue a frame comes on, tap-type.c puts them together to the types
+ * options, tap-steering.c says which queue a frame comes on, tap-drops.c what never came, tap-type.c puts them together to the types
  * `tap` and `bridge`.
  * macvtap.c makes or finds a macvtap and hands its descriptors to all of these;
  * macvtap-explain.c has the words for its errors.
@@ -17,6 +17,7 @@
 
 #include "port/tap/tap-opts.h"
 #include "port/tap/tap.h"
+#include "tapdev/counts.h"
 
 /** Frames are read one behind the other, as long as the largest still fits. */
 #define TAP_ARENA_SIZE (256 * 1024 + VMTAP_FRAME_MAX + 64)
@@ -77,6 +78,17 @@ struct tap_macvtap {
 };
 
 /**
+ * struct tap_drops - What the kernel dropped; see tap-drops.c
+ * @of:     the device, when it is one of this network namespace
+ * @before: its count before the port had it; @seen: since then, when it was looked at last
+ * @past:   of the devices that the port had before
+ */
+struct tap_drops {
+	struct counts_of of;
+	uint64_t before, seen, past;
+};
+
+/**
  * struct tap - A TAP port
  * @lanes:  @port.lane_cnt of them, owned, each
  * @trouble: reported by a lane, and looked into by the port's loop: TAP_TROUBLE_*
@@ -102,6 +114,7 @@ struct tap {
 	struct log_limit down_limit;
 	struct loop_timer retry; /* looks for a device that vanished */
 	struct tap_macvtap macvtap;
+	struct tap_drops drops;
 
 	unsigned queue_cnt;
 	struct tap_queue *queues;
@@ -233,6 +246,15 @@ void tap_device_close(struct tap *t);
 /* Of every queue: a macvtap's queues have these each for itself. Return: 0 or -errno. */
 int tap_device_set_hdr_len(struct tap *t, unsigned len);
 int tap_device_set_endian(struct tap *t, bool little, bool big);
+
+/* tap-drops.c, what the kernel dropped */
+
+/** tap_drops_begin() - The port has attached to a device. */
+void tap_drops_begin(struct tap *t);
+/** tap_drops_end() - The port is about to leave it, or it has gone. Fine when there is none. */
+void tap_drops_end(struct tap *t);
+/** tap_kernel_drops() - As in struct port_ops. */
+uint64_t tap_kernel_drops(struct port *p);
 
 /** tap_device_set_offload() - As much of it as the kernel does. Return: the bits in force. */
 unsigned tap_device_set_offload(struct tap *t, unsigned offload);

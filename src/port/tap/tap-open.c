@@ -38,6 +38,7 @@ static const char *object(struct tap *t, char buf[80])
 
 void tap_device_close(struct tap *t)
 {
+	tap_drops_end(t);
 	tap_steering_undo(t);
 	for (unsigned i = 0; i < t->queue_cnt; i++) {
 		loop_del(port_lane(&t->port, i)->loop, &t->queues[i].watch);
@@ -248,6 +249,8 @@ static int open_queues(struct tap *t, struct vmtap_error *err)
 		ret = reset_and_probe(t, err);
 	if (!ret)
 		ret = set_sndbuf(t, err);
+	if (!ret)
+		tap_drops_begin(t);
 	return ret;
 }
 
@@ -404,6 +407,8 @@ int tap_device_take(struct tap *t, const int *fds, unsigned cnt, struct vmtap_er
 		ret = set_sndbuf(t, err);
 	if (!ret)
 		ret = set_owner(t, err);
+	if (!ret)
+		tap_drops_begin(t);
 	for (unsigned i = 0; ret < 0 && i < cnt; i++)
 		t->queues[i].fd = -1; /* not taken after all */
 	return ret;

@@ -429,12 +429,12 @@ static void tap_queue_stats(const struct port *p, unsigned pair, struct vmtap_qu
 }
 
 /* What is the same for all: frames, and the descriptors that they come from. */
-#define TAP_OPS                                                                           \
-	.queue_stats = tap_queue_stats, .send = tap_send, .resume = tap_resume,           \
-	.set_poll = tap_set_poll, .leave_loops = tap_leave_loops, .moved = tap_moved,     \
-	.pairs_used = tap_pairs_used, .vhost = tap_vhost, .in_kernel = tap_vhost_is_open, \
-	.set_offload = tap_set_offload, .set_link = tap_set_link, .get_fd = tap_get_fd,   \
-	.free = tap_free
+#define TAP_OPS                                                                                   \
+	.queue_stats = tap_queue_stats, .kernel_drops = tap_kernel_drops, .send = tap_send,       \
+	.resume = tap_resume, .set_poll = tap_set_poll, .leave_loops = tap_leave_loops,           \
+	.moved = tap_moved, .pairs_used = tap_pairs_used, .vhost = tap_vhost,                     \
+	.in_kernel = tap_vhost_is_open, .set_offload = tap_set_offload, .set_link = tap_set_link, \
+	.get_fd = tap_get_fd, .free = tap_free
 
 const struct port_ops tap_ops = {
 	TAP_OPS, .type = "tap", .start = tap_start, .describe = tap_describe, .close = tap_close,
