@@ -80,8 +80,8 @@ def test_the_guest_has_the_nic_with_its_link_up(host):
 
 def test_ping_both_ways(host):
     ping = "ping -n -q -c 5 -i 0.02 -w 10 -M do -s 1472 "
-    for answer in host.ns.run(ping + "10.0.0.2").stdout, host.ok("/bin/" + ping + "10.0.0.1"):
-        assert "5 received" in answer, answer
+    host.ns.run(ping + "10.0.0.2")
+    host.ok("/bin/" + ping + "10.0.0.1")
 
 
 def test_tcp_both_ways_is_intact(host):
@@ -98,7 +98,7 @@ def test_vmtap_is_restarted_under_the_domain(host):
     assert host.vmtap.stop() == 0, host.vmtap.output()
     wait_until(lambda: host.ok("cat /sys/class/net/eth0/carrier").strip() == "0")
     host.start_vmtap()
-    wait_until(lambda: "5 received" in host.ns.run("ping -n -q -c 5 -i 0.02 -w 2 10.0.0.2", check=False).stdout)
+    wait_until(lambda: host.ns.run("ping -n -q -c 5 -i 0.02 -w 2 10.0.0.2", check=False).returncode == 0, 60)
 
 
 def test_nothing_is_left(host):

@@ -130,12 +130,10 @@ class Lab:
     def ping(self, link, version, size):
         """Packets of @size bytes, header and all, in both directions."""
         payload = size - {4: 28, 6: 48}[version]
-        # -w: until five are answered; -c alone would hardly wait for the last one.
+        # -w: until five are answered, and a failure if they are not; -c alone would hardly wait for the last one.
         ping = "ping -%d -n -q -M do -c 5 -i 0.02 -w 10 -s %d " % (version, payload)
-        host = self.ns.run(ping + link.guest[version]).stdout
-        guest = self.guest.ok("/bin/" + ping + link.host[version])
-        for answer in host, guest:
-            assert "5 received" in answer, answer
+        self.ns.run(ping + link.guest[version])
+        self.guest.ok("/bin/" + ping + link.host[version])
 
     def transfer(self, link, version, up, down):
         """@up, @down: is there data in this direction?"""

@@ -54,8 +54,7 @@ class Pair:
 
     def ping(self):
         for name, other in ("a", "b"), ("b", "a"):
-            answer = self.guests[name].ok("/bin/ping -n -q -c 3 -i 0.01 -w 10 " + self.address[other])
-            assert "3 received" in answer, answer
+            self.guests[name].ok("/bin/ping -n -q -c 3 -i 0.01 -w 10 " + self.address[other])
 
     def transfer(self):
         """A file from each to the other, one after the other."""
