@@ -175,7 +175,7 @@ def kitchen(request, ns, folder, tools, installed):
 
 def test_there_are_recipes():
     assert set(RECIPES) >= {"vhost", "stream", "dgram", "bridge", "descriptor", "responder", "library", "connects"}
-    # No block of shell or C is left out; those of libvirt are run by tests/guest/test_libvirt.py.
+    # No block of shell or C is left out; those of libvirt are run by tests/guest/test_libvirt*.py.
     text = "".join((TOP / document).read_text() for document in DOCUMENTS)
     text = re.sub(r"^<!-- libvirt: \w+ -->\n```sh$", "", text, flags=re.M)
     assert len(re.findall(r"^```(?:sh|c)$", text, re.M)) == sum(len(blocks) for blocks in RECIPES.values())
