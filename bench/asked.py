@@ -74,6 +74,13 @@ def _throttle():
         yield Requirement("throttle", "", test, "of_limit", "<=", 1.02)
 
 
+def _paths():
+    for way in ("guest-tap", "tap-guest"):
+        for size in FRAME_SIZES:
+            yield Requirement("switch", "", f"{way}:{size}", "pps", ">=", 0.6, "vmtap-link")
+            yield Requirement("capture", "", f"{way}:{size}", "pps", ">=", 0.5, "vmtap-link")
+
+
 def requirements(loss_frames, links=()):
     """What is asked for; loss_frames: how many have to be sent each way."""
     yield from _relay()
@@ -85,3 +92,4 @@ def requirements(loss_frames, links=()):
     yield from _guest()
     yield from _growth(links)
     yield from _throttle()
+    yield from _paths()

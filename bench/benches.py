@@ -3,7 +3,8 @@
 from report import Sample
 
 SOCKET_MODES = ("stream", "dgram")
-NAMES = ("limit", "relay", "share", "loss", "vhost", "bulk", "guest", "growth", "throttle")
+NAMES = ("limit", "relay", "share", "loss", "vhost", "bulk", "guest", "growth", "throttle", "switch",
+         "capture")
 FRAME_SIZES = (64, 1500)
 THROTTLES = ("rate-1M", "rate-10M", "rate-100M", "rate-1G", "rate-10G")
 GSO_SIZE = 65226  # what 45 segments of 1448 bytes make with their headers
@@ -26,6 +27,8 @@ TESTS = {
     "guest": ["idle", "tcp-up", "tcp-down", "udp-up", "udp-down", "ping"],
     "growth": ["idle:1", "one:64", "spread:64"],
     "throttle": list(THROTTLES),
+    "switch": [f"{way}:{size}" for way in ("guest-tap", "tap-guest") for size in (64, 1500, GSO_SIZE)],
+    "capture": [f"{way}:{size}" for way in ("guest-tap", "tap-guest") for size in FRAME_SIZES],
 }
 
 # CPU time comes first: it holds still where rates do not.
@@ -53,6 +56,7 @@ KEPT = {
     "close": ("close_us",),
     "one": ("us_per_frame", "growth"),
     "spread": ("us_per_frame", "pps"),
+    "capture": ("captured", "missed"),
     **{test: ("of_limit", "mbps", "cpu") for test in THROTTLES},
 }
 

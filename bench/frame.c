@@ -92,6 +92,12 @@ static uint32_t fill_ip(unsigned char *packet, size_t len, unsigned char protoco
 		     protocol + (uint32_t)(len - sizeof(ethernet) - 20));
 }
 
+void frame_turn(unsigned char *packet)
+{
+	memcpy(packet, ethernet + 6, 6);
+	memcpy(packet + 6, ethernet, 6);
+}
+
 static void fill_headers(unsigned char *packet, size_t len)
 {
 	unsigned char *udp = packet + sizeof(ethernet) + 20;
@@ -110,6 +116,7 @@ size_t frame_fill_udp(unsigned char *packet, struct virtio_net_hdr *hdr, size_t 
 	size_t len = FRAME_UDP_HEADERS + payload * cnt;
 
 	fill_headers(packet, len);
+	frame_turn(packet);
 	*hdr = (struct virtio_net_hdr) { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
 					 .gso_type = GSO_UDP_L4,
 					 .hdr_len = FRAME_UDP_HEADERS,

@@ -48,6 +48,9 @@ bool frame_read(const unsigned char *frame, size_t len, uint64_t *seq);
 size_t frame_fill_udp(unsigned char *packet, struct virtio_net_hdr *hdr, size_t size, unsigned cnt,
 		      uint64_t seq);
 
+/** frame_turn() - Give it the addresses of the way to the guest; frame_fill_udp() does by itself. */
+void frame_turn(unsigned char *packet);
+
 /** frame_fill_tcp() - Write a TCP segment of @len bytes, up to FRAME_GSO_MAX, that the kernel or a NIC is
  *  still to cut; it carries no number. @hdr: what has to stand in front of it */
 void frame_fill_tcp(unsigned char *packet, struct virtio_net_hdr *hdr, size_t len);

@@ -95,8 +95,10 @@ static int send_tcp(struct burst *b, size_t size, unsigned cnt)
 	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
 	unsigned i = 0;
 
-	if (!b->sent)
+	if (!b->sent) {
 		frame_fill_tcp(b->buf, &b->tcp, size);
+		frame_turn(b->buf);
+	}
 	hdr = b->tcp;
 	while (i < cnt && sendmsg(b->fd, &msg, MSG_DONTWAIT) >= 0)
 		i++;

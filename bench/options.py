@@ -11,7 +11,8 @@ socket: frames a second, CPU, latency, idle), share (does a flood one way starve
 loss (is anything lost that the kernel had not dropped?), vhost (vhost-user, DPDK is the front
 end), bulk (vhost-user, frames of 64 bytes to 64 KiB with segmentation left to the receiver), guest
 (a Linux guest in QEMU), growth (1 to 256 links in one process), throttle (how near does a
-port come to its limit?).
+port come to its limit?), switch and capture (what a switch of 8 ports, and a capture to a file, leave
+of a plain link's rate).
 
 peers: raw, raw-uring and raw-cold (no back end: the limit of one thread, with a system call a frame,
 with io_uring, and with io_uring and memory that is in no cache), qemu, vde, bare and bare-uring

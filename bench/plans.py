@@ -5,8 +5,10 @@ import time
 
 import benches
 from backend import TAP, BackendError
+from bulk import BulkPlan
 from growth import GrowthPlan
 from linuxguest import GuestPlan
+from paths import CapturePlan, SwitchPlan, link_of, serve_of, switch_of
 from plan import EXTRA_SECS, Plan, common_args
 from running import ProgramError, Tap, lines_of, tap_counter
 from testpmd import Testpmd
@@ -14,7 +16,6 @@ from throttle import ThrottlePlan
 
 LIMIT_WARM_SECS = 0.1
 SETTLE_SECS = 0.3
-RING = 1024  # of testpmd and of our own front end
 
 
 class RelayPlan(Plan):
@@ -55,21 +56,6 @@ class LimitPlan(Plan):
                     yield benches.parse(line)
             except ProgramError as e:
                 raise BackendError(str(e)) from e
-
-
-class BulkPlan(Plan):
-    """Our own front end, which does less than DPDK's and takes frames that are to be segmented."""
-
-    def measure(self, env):
-        def tests(running):
-            argv = [env.program("front"), *common_args(env, running, self.test_secs),
-                    "-s", running.sock, "-r", str(RING), *self.tests]
-            for line in lines_of(argv, env.load_core, self.limit()):
-                fields = benches.parse(line)
-                del fields["links"]
-                yield fields
-
-        return self.with_backend(env, "vhost-user", tests)
 
 
 class VhostPlan(Plan):
@@ -198,9 +184,23 @@ def throttle_plans(o, bench, kinds, rep):
         yield ThrottlePlan(o, rep, tests_of(o, bench))
 
 
+def path_plans(o, bench, kinds, rep):
+    """A plain link, and beside it what it is compared with."""
+    maker, plan, mode = {"switch": (switch_of, SwitchPlan, "8 ports"),
+                         "capture": (serve_of, CapturePlan, "to a file")}[bench]
+    for kind in kinds:
+        if not kind.reference and "connect" in kind.commands.get("vhost-user", ()):
+            tests = tests_of(o, bench)
+            link = BulkPlan(o, bench, link_of(kind), mode, rep, tests)
+            link.pinned = plan.pinned
+            yield link
+            yield plan(o, bench, maker(kind), mode, rep, tests)
+
+
 MAKERS = {"limit": limit_plans, "relay": socket_plans, "share": socket_plans,
           "loss": socket_plans, "vhost": vhost_plans, "bulk": vhost_plans, "guest": guest_plans,
-          "growth": growth_plans, "throttle": throttle_plans}
+          "growth": growth_plans, "throttle": throttle_plans, "switch": path_plans,
+          "capture": path_plans}
 
 
 def plans(o, kinds):

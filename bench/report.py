@@ -33,6 +33,8 @@ METRICS = {
     "close_us": ("us to close one", 1),
     "growth": ("CPU to that of 1", 1),
     "of_limit": ("of the limit", 1),
+    "captured": ("captured", 1),
+    "missed": ("share missed", 1),
 }
 RATES = ("pps", "up_pps", "down_pps", "gbps", "mbps")
 COUNTS = ("up_sent", "up_lost", "up_late", "down_sent", "tap_dropped", "down_lost", "down_late")

@@ -124,6 +124,22 @@ def test_throttle(run):
     assert out.tests() == set(benches.THROTTLES)
 
 
+def test_switch(run):
+    out = run("switch", "--peers", "vmtap")
+    out.check("switch")
+    assert out.peers() == {"vmtap-link", "vmtap"}
+    assert out.tests() == set(benches.TESTS["switch"])
+    assert not [n for n in out.data["noticed"] if "damaged" in n]
+
+
+def test_capture(run):
+    out = run("capture", "--peers", "vmtap", "--tests", "guest-tap:64", "tap-guest:1500")
+    out.check("capture")
+    assert out.peers() == {"vmtap-link", "vmtap"}
+    captured = next(m for m in out.data["medians"] if m["metric"] == "captured")
+    assert captured["peer"] == "vmtap" and captured["values"][0] > 0
+
+
 def test_guest(run):
     vmtap = os.path.join(BUILD, "vmtap")
     out = run("guest", "--peers", f"vu={vmtap} connect tap,ifname={{tap}},script=no,downscript=no "
