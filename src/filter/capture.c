@@ -27,7 +27,7 @@ _Static_assert(VMTAP_CAPTURE_RX == 1u << PORT_RX && VMTAP_CAPTURE_TX == 1u << PO
 /* --------------------------------------------------------------------- hook */
 
 static unsigned admit(struct port_hook *h, struct port_lane *l, enum port_way way,
-		      const struct vmtap_frame *frames, unsigned cnt, bool *drop)
+		      const struct vmtap_frame *frames, unsigned cnt, enum port_verdict *verdict)
 {
 	struct capture *c = container_of(h, struct capture, hook);
 	struct capture_lane *lane = &c->lanes[l->index];

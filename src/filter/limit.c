@@ -105,7 +105,7 @@ static void fire(struct loop_timer *t)
 }
 
 static unsigned admit(struct port_hook *h, struct port_lane *lane, enum port_way way,
-		      const struct vmtap_frame *frames, unsigned cnt, bool *drop)
+		      const struct vmtap_frame *frames, unsigned cnt, enum port_verdict *verdict)
 {
 	struct limit *l = of_hook(h);
 	struct limit_way *w = &l->ways[way];

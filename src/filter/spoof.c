@@ -66,7 +66,7 @@ static bool keep(struct copies *c, unsigned n, const struct head *head)
 }
 
 static unsigned admit(struct port_hook *h, struct port_lane *lane, enum port_way way,
-		      const struct vmtap_frame *frames, unsigned cnt, bool *drop)
+		      const struct vmtap_frame *frames, unsigned cnt, enum port_verdict *verdict)
 {
 	const struct spoof *s = of_hook(h);
 	struct eye *eye = &s->eyes[lane->index];
@@ -83,9 +83,9 @@ static unsigned admit(struct port_hook *h, struct port_lane *lane, enum port_way
 			ok = keep(eye->copies, n, &head);
 			used += head.len;
 		}
-		if (n && ok == *drop)
+		if (n && ok != (*verdict == PORT_PASS))
 			break;
-		*drop = !ok;
+		*verdict = ok ? PORT_PASS : PORT_DROP;
 		n++;
 	}
 	return n;

@@ -82,7 +82,8 @@ static unsigned hand_over(struct way *w, const struct vmtap_frame *frames, unsig
 	unsigned done = 0;
 
 	w->cut = 0;
-	while (done < cnt && !link->closed && !w->rest.cnt && w->cut < CUT_MAX) {
+	/* somebody else's frame may have blocked it: a hook's */
+	while (done < cnt && !link->closed && !w->rest.cnt && !w->to->blocked && w->cut < CUT_MAX) {
 		unsigned run = offload_ready_run(frames + done, cnt - done, to->accepts);
 
 		if (run) {

@@ -185,16 +185,16 @@ void lane_drop_tx(struct port_lane *l, enum vmtap_drop cause, const struct vmtap
 
 /* ------------------------------------------------------------ moving frames */
 
-/* How many of the first may go on, or, with *@drop, are discarded; 0: none, now. *@frames may become
- * others, which are to be used instead. */
+/* How many of the first share *@verdict; 0: none goes on, now. *@frames may become others, which are to be
+ * used instead. */
 static unsigned ask_hooks(struct port_lane *l, enum port_way way, const struct vmtap_frame **frames,
-			  unsigned cnt, bool *drop)
+			  unsigned cnt, enum port_verdict *verdict)
 {
-	*drop = false;
-	for (struct port_hook *h = l->port->hooks; h && cnt && !*drop; h = h->next) {
+	*verdict = PORT_PASS;
+	for (struct port_hook *h = l->port->hooks; h && cnt && *verdict == PORT_PASS; h = h->next) {
 		if (h->ops->admit)
-			cnt = h->ops->admit(h, l, way, *frames, cnt, drop);
-		if (h->ops->instead && cnt && !*drop)
+			cnt = h->ops->admit(h, l, way, *frames, cnt, verdict);
+		if (h->ops->instead && cnt && *verdict == PORT_PASS)
 			*frames = h->ops->instead(h, l, way, *frames, cnt);
 	}
 	return cnt;
@@ -230,18 +230,18 @@ static unsigned go_past_hooks(struct port_lane *l, enum port_way way, go_on_fn *
 
 	while (done < cnt) {
 		const struct vmtap_frame *next = frames + done;
-		bool drop;
-		unsigned n = ask_hooks(l, way, &next, cnt - done, &drop), taken = n;
+		enum port_verdict verdict;
+		unsigned n = ask_hooks(l, way, &next, cnt - done, &verdict), taken = n;
 
 		if (!n)
 			break;
-		if (drop && way == PORT_TX)
+		if (verdict == PORT_DROP && way == PORT_TX)
 			lane_drop_tx(l, VMTAP_DROP_FILTERED, next, n);
-		else if (drop)
+		else if (verdict == PORT_DROP)
 			lane_drop_rx(l, VMTAP_DROP_FILTERED, n);
-		else
+		else if (verdict == PORT_PASS)
 			taken = go_on(l, next, n);
-		if (!drop)
+		if (verdict != PORT_DROP)
 			tell_hooks(l, way, next, taken);
 		done += taken;
 		if (taken < n)
@@ -377,9 +377,9 @@ int port_hook_add(struct port *p, struct port_hook *h, const char *what, struct 
 	if (ret < 0)
 		return ret;
 	port_enter(p);
-	while (*at)
+	while (*at && (h->last || !(*at)->last))
 		at = &(*at)->next;
-	h->next = NULL;
+	h->next = *at;
 	*at = h;
 	port_leave(p);
 	return 0;
@@ -422,6 +422,9 @@ void lane_writable(struct port_lane *l)
 	lane_unblock(l);
 	if (p->junction)
 		p->junction->ops->writable(p->junction, l);
+	for (struct port_hook *h = p->hooks; h; h = h->next)
+		if (h->ops->writable)
+			h->ops->writable(h, l);
 }
 
 void port_writable(struct port *p)

@@ -383,36 +383,49 @@ enum port_way {
 	PORT_TX, /* leaves by the port: lane_send() */
 };
 
+/** What becomes of frames. */
+enum port_verdict {
+	PORT_PASS, /* they may go on */
+	PORT_DROP, /* they are discarded, counted as filtered */
+	PORT_KEEP, /* they were for the hook alone, which has looked at them; counted as if they had gone on */
+};
+
 /**
  * struct port_hook_ops - What sees a port's frames
- * @admit:  how many of the first of @cnt frames share a verdict, at least 1: that they may go on, or, with
- *          *@drop set, that they are discarded, counted as filtered. 0: the first may not go on now; the
- *          hook calls port_hook_open() when it may. NULL: all may
+ * @admit:  how many of the first of @cnt frames share a verdict, at least 1; *@verdict is PORT_PASS before.
+ *          0: the first may not go on now; the hook calls port_hook_open() when it may. NULL: all may
  * @instead: after an @admit that let @cnt frames go on: the frames to be used in their place, as many and as
  *          long; borrowed until the next @admit of that lane and way. For copies of what was looked at and may
  *          change (@shared of struct port_ops). NULL: none
- * @passed: these were taken by where they were going. Each frame once. NULL: not interested
+ * @passed: these were taken by where they were going, or kept by a hook behind. Each frame once. NULL: not
+ *          interested
+ * @writable: after a lane_send() that came back short: there is room again, and the junction had it first. NULL:
+ *          not interested
  * @leave_loops: take every timer out of the lanes' loops, which are about to change, or the port closes. Nobody
  *          is held back by the hook any more, or is asked again all the same. With the lanes held still, from
  *          the thread of env->loop. NULL: has none
  *
- * Context of the first three: the lane's loop; neither blocks, allocates nor logs. Nothing calls into the port.
+ * Context of all but @leave_loops: the lane's loop; neither blocks, allocates nor logs. Nothing calls into the port.
  */
 struct port_hook_ops {
 	unsigned (*admit)(struct port_hook *h, struct port_lane *l, enum port_way way,
-			  const struct vmtap_frame *frames, unsigned cnt, bool *drop);
+			  const struct vmtap_frame *frames, unsigned cnt,
+			  enum port_verdict *verdict);
 	const struct vmtap_frame *(*instead)(struct port_hook *h, struct port_lane *l,
 					     enum port_way way, const struct vmtap_frame *frames,
 					     unsigned cnt);
 	void (*passed)(struct port_hook *h, struct port_lane *l, enum port_way way,
 		       const struct vmtap_frame *frames, unsigned cnt);
+	void (*writable)(struct port_hook *h, struct port_lane *l);
 	void (*leave_loops)(struct port_hook *h);
 };
 
-/** struct port_hook - Embedded in whatever it is a part of. */
+/** struct port_hook - Embedded in whatever it is a part of. @last: behind all that are not: one that keeps
+ *  frames, which the others are to see */
 struct port_hook {
 	const struct port_hook_ops *ops;
 	struct port_hook *next;
+	bool last;
 };
 
 /** port_hook_add() - Let @h, borrowed until port_hook_del(), see the frames of @p from now on.

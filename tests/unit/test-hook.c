@@ -8,11 +8,12 @@
 #include "fake-port.h"
 #include "net/link.h"
 
-/** struct watcher - Admits up to @allow frames, discards those whose tag is odd when @no_odd. */
+/** struct watcher - Admits up to @allow frames; @odd: what becomes of those whose tag is odd. */
 struct watcher {
 	struct port_hook hook;
 	unsigned allow[2];
-	bool no_odd;
+	enum port_verdict odd;
+	unsigned writable;
 	unsigned saw[2];
 	uint32_t tags[FAKE_LOG];
 };
@@ -26,18 +27,19 @@ static uint32_t tag_of(const struct vmtap_frame *f)
 }
 
 static unsigned admit(struct port_hook *h, struct port_lane *l, enum port_way way,
-		      const struct vmtap_frame *frames, unsigned cnt, bool *drop)
+		      const struct vmtap_frame *frames, unsigned cnt, enum port_verdict *verdict)
 {
 	struct watcher *w = container_of(h, struct watcher, hook);
 	unsigned n = 0;
 
 	if (cnt > w->allow[way])
 		cnt = w->allow[way];
-	if (!cnt || !w->no_odd)
+	if (!cnt || w->odd == PORT_PASS)
 		return cnt;
-	*drop = tag_of(&frames[0]) & 1;
-	while (n < cnt && (tag_of(&frames[n]) & 1) == *drop)
+	while (n < cnt && (tag_of(&frames[n]) & 1) == (tag_of(&frames[0]) & 1))
 		n++;
+	if (tag_of(&frames[0]) & 1)
+		*verdict = w->odd;
 	return n;
 }
 
@@ -52,7 +54,16 @@ static void passed(struct port_hook *h, struct port_lane *l, enum port_way way,
 	w->allow[way] -= cnt;
 }
 
-static const struct port_hook_ops watcher_ops = { .admit = admit, .passed = passed };
+static void writable(struct port_hook *h, struct port_lane *l)
+{
+	container_of(h, struct watcher, hook)->writable++;
+}
+
+static const struct port_hook_ops watcher_ops = {
+	.admit = admit,
+	.passed = passed,
+	.writable = writable,
+};
 
 struct rig {
 	struct loop *loop;
@@ -158,7 +169,7 @@ static void what_it_discards_is_counted_and_the_rest_passes(void **state)
 	struct rig *r = *state;
 	struct vmtap_stats s;
 
-	r->watcher.no_odd = true;
+	r->watcher.odd = PORT_DROP;
 	port_hook_add(&r->a->port, &r->watcher.hook, "filter", NULL);
 	assert_int_equal(fake_offer(r->a, 0, 64), 64);
 	assert_int_equal(fake_offer(r->b, 0, 9), 9);
@@ -170,6 +181,43 @@ static void what_it_discards_is_counted_and_the_rest_passes(void **state)
 	assert_int_equal(s.tx.drops[VMTAP_DROP_FILTERED], 4);
 	assert_int_equal(s.tx.frames, 5);
 	assert_int_equal(s.tx.bytes, 5 * 60);
+}
+
+static void what_it_keeps_is_counted_and_seen_by_those_in_front(void **state)
+{
+	struct rig *r = *state;
+	struct watcher eye = { .hook.ops = &watcher_ops, .allow = { 1u << 30, 1u << 30 } };
+	struct vmtap_stats s;
+
+	r->watcher.odd = PORT_KEEP;
+	r->watcher.hook.last = true;
+	port_hook_add(&r->a->port, &r->watcher.hook, "keep", NULL);
+	port_hook_add(&r->a->port, &eye.hook, "look", NULL); /* later, and in front all the same */
+	assert_int_equal(fake_offer(r->a, 0, 10), 10);
+	assert_int_equal(r->b->got, 5);
+	assert_int_equal(eye.saw[PORT_RX], 10);
+	for (unsigned i = 0; i < 10; i++)
+		assert_int_equal(eye.tags[i], i);
+	port_stats(&r->a->port, &s);
+	assert_int_equal(s.rx.frames, 10);
+	assert_int_equal(s.rx.drops[VMTAP_DROP_FILTERED], 0);
+	port_hook_del(&r->a->port, &eye.hook);
+}
+
+static void it_is_told_of_room_after_the_junction(void **state)
+{
+	struct rig *r = *state;
+
+	port_hook_add(&r->a->port, &r->watcher.hook, "send", NULL);
+	r->a->room = 1;
+	assert_int_equal(fake_offer(r->b, 0, 2), 1);
+	assert_int_equal(r->watcher.writable, 0);
+	r->a->room = 1;
+	port_writable(&r->a->port);
+	assert_int_equal(r->b->resumed, 1);
+	assert_int_equal(r->watcher.writable, 1);
+	port_writable(&r->a->port);
+	assert_int_equal(r->watcher.writable, 1);
 }
 
 static void removing_a_hook_lets_go_of_what_it_held(void **state)
@@ -224,6 +272,10 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(what_it_discards_is_counted_and_the_rest_passes,
 						setup, teardown),
+		cmocka_unit_test_setup_teardown(what_it_keeps_is_counted_and_seen_by_those_in_front,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(it_is_told_of_room_after_the_junction, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(removing_a_hook_lets_go_of_what_it_held, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(a_port_whose_frames_the_kernel_carries_has_none,
