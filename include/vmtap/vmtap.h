@@ -66,6 +66,7 @@ struct vmtap_link;
 struct vmtap_switch;
 struct vmtap_watch;
 struct vmtap_capture;
+struct vmtap_ping;
 
 /* ------------------------------------------------------------------ errors */
 
@@ -947,6 +948,116 @@ void vmtap_capture_stats(const struct vmtap_capture *capture, struct vmtap_captu
  *  borrowed; NULL: there is no more. */
 struct vmtap_capture *vmtap_capture_next(const struct vmtap *v,
 					 const struct vmtap_capture *capture);
+
+/* ------------------------------------------------------------------- pings */
+
+/** Most pings of an instance at a time. */
+#define VMTAP_PINGS_MAX 64
+/** Room for an IPv6 address in words, and its NUL. */
+#define VMTAP_ADDRESS_TEXT 46
+
+/** What became of a probe. */
+enum vmtap_ping_fate {
+	VMTAP_PING_ANSWERED,
+	VMTAP_PING_LOST, /* it left the port, and nobody answered in time */
+	VMTAP_PING_HELD, /* the port's outside took nothing in time: back-pressure, or a limit of the port */
+	VMTAP_PING_DROPPED, /* the port discarded it; see cause */
+};
+
+/**
+ * struct vmtap_ping_probe - A probe whose fate is known
+ * @seq:          counts from 1
+ * @cause:        VMTAP_PING_DROPPED: why
+ * @queue:        number of the queue pair whose lane sent it
+ * @wait_ns:      from when it was due until the thread that moves the port's frames came to it
+ * @hand_over_ns: from there until the port's outside had taken it; VMTAP_PING_HELD: until it was given up
+ * @outside_ns:   VMTAP_PING_ANSWERED: from there until that thread had the answer: the wire, the host or the
+ *                guest, and how long the answer waited to be read
+ * @mac, @address: VMTAP_PING_ANSWERED: who answered first
+ */
+struct vmtap_ping_probe {
+	uint64_t seq;
+	enum vmtap_ping_fate fate;
+	enum vmtap_drop cause;
+	unsigned queue;
+	uint64_t wait_ns, hand_over_ns, outside_ns;
+	unsigned char mac[6];
+	char address[VMTAP_ADDRESS_TEXT];
+};
+
+/**
+ * struct vmtap_ping_config - Whom to ask, and how often
+ * @size:        sizeof(struct vmtap_ping_config); newer fields are zero for older callers
+ * @id:          its name; NULL: one is made up
+ * @address:     IPv4: ARP requests; IPv6: neighbour solicitations; a group of IPv6: echo requests. NULL: ff02::1,
+ *               which is everybody who speaks IPv6
+ * @source:      an IPv4 address to ask with; NULL: 0.0.0.0, as those do who ask whether an address is free
+ * @count:       ends after so many probes; 0: does not
+ * @interval_ms: from one probe to the next, 10 to 3600000; 0: 1000. Never more than 16 are on their way
+ * @timeout_ms:  how long an answer may take, 10 to 60000; 0: 1000
+ * @probed:      a probe's fate is known; probes may overtake each other. Inside vmtap_dispatch();
+ *               vmtap_ping_stop() and closing the port are fine there. May be NULL
+ * @ended:       there will be no more probes. Called once, inside vmtap_dispatch() or vmtap_free(), unless
+ *               vmtap_ping_stop() came first, which may be called here. May be NULL
+ */
+struct vmtap_ping_config {
+	size_t size;
+	const char *id;
+	const char *address;
+	const char *source;
+	uint64_t count;
+	unsigned interval_ms;
+	unsigned timeout_ms;
+	void (*probed)(void *opaque, struct vmtap_ping *ping, const struct vmtap_ping_probe *probe);
+	void (*ended)(void *opaque, struct vmtap_ping *ping);
+	void *opaque;
+};
+
+/**
+ * struct vmtap_ping_stats - Counters of a ping
+ * @sent:       probes that the port's outside took
+ * @answered, @lost, @held, @dropped: probes by fate
+ * @duplicates: further answers to a probe by the one that had answered it
+ * @others:     by somebody else: groups have many members
+ * @late:       answers to a probe that had been given up, or that came faster than could be noted
+ */
+struct vmtap_ping_stats {
+	uint64_t sent, answered, lost, held, dropped, duplicates, others, late;
+};
+
+/**
+ * vmtap_ping_start() - Send probes out of a port, as if they came from what it is joined to, and time the answers
+ *
+ * The port has to be joined. Probes have addresses of their own, pass the port's limits and captures, and are counted;
+ * answers, too, but they go no further than the port: whoever it is joined to sees nothing of it. Other
+ * frames are not held up.
+ * Return: a handle; vmtap_ping_stop() releases it. NULL: see @err; -EBUSY: vhost=on; -ENOTCONN: the port is joined
+ * to nothing.
+ */
+struct vmtap_ping *vmtap_ping_start(struct vmtap_port *port, const struct vmtap_ping_config *config,
+				    struct vmtap_error *err);
+/** vmtap_ping_end() - Send no more, and forget what is on its way; then config.ended is called. */
+void vmtap_ping_end(struct vmtap_ping *ping);
+/** vmtap_ping_stop() - End and release the handle; no callback comes any more. NULL is fine. */
+void vmtap_ping_stop(struct vmtap_ping *ping);
+
+/** vmtap_ping_is_over() - It has ended. */
+bool vmtap_ping_is_over(const struct vmtap_ping *ping);
+/** vmtap_ping_error() - Why it ended; NULL: as it was told to. Borrowed. */
+const struct vmtap_error *vmtap_ping_error(const struct vmtap_ping *ping);
+const char *vmtap_ping_id(const struct vmtap_ping *ping);
+/** vmtap_ping_port() - The name of the port. Borrowed. */
+const char *vmtap_ping_port(const struct vmtap_ping *ping);
+/** vmtap_ping_method() - What it asks, in words: "ICMPv6 echo requests to ff02::1". Borrowed. */
+const char *vmtap_ping_method(const struct vmtap_ping *ping);
+/** vmtap_ping_opaque() - config.opaque; NULL after config.ended was called. */
+void *vmtap_ping_opaque(const struct vmtap_ping *ping);
+/** vmtap_ping_stats() - Copy the counters; @size is sizeof(*stats). */
+void vmtap_ping_stats(const struct vmtap_ping *ping, struct vmtap_ping_stats *stats, size_t size);
+/** vmtap_ping_next() - As vmtap_capture_next(). */
+struct vmtap_ping *vmtap_ping_next(const struct vmtap *v, const struct vmtap_ping *ping);
+/** vmtap_ping_fate_name() - "answered", "lost", "held", "dropped". */
+const char *vmtap_ping_fate_name(enum vmtap_ping_fate fate);
 
 /* ---------------------------------------------------------- the host around */
 

@@ -41,6 +41,7 @@ struct vmtap {
 	struct named_fd *fds;
 	struct vmtap_watch *watches;
 	struct vmtap_capture *captures; /* newest first */
+	struct vmtap_ping *pings;	/* the same */
 	struct loop_task reap;
 	unsigned depth;	 /* callbacks of the application on the stack */
 	unsigned serial; /* for names that are made up */
@@ -110,6 +111,11 @@ void captures_reap(struct vmtap *v);
 void captures_leave(struct vmtap_port *h);
 /** captures_free() - End and free all. */
 void captures_free(struct vmtap *v);
+
+/* The same of pings. */
+void pings_reap(struct vmtap *v);
+void pings_leave(struct vmtap_port *h);
+void pings_free(struct vmtap *v);
 
 /** port_type_find() - NULL and @err when there is no such type. */
 const struct port_type *port_type_find(const char *name, struct vmtap_error *err);

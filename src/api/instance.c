@@ -197,6 +197,7 @@ void reap(struct vmtap *v)
 {
 	loop_task_del(v->loop, &v->reap);
 	captures_reap(v);
+	pings_reap(v);
 	reap_ports(v);
 	reap_links(v);
 	reap_switches(v);
@@ -333,6 +334,7 @@ void vmtap_free(struct vmtap *v)
 	for (struct vmtap_switch *h = v->switches; h; h = h->next)
 		switch_close(h->sw);
 	captures_free(v);
+	pings_free(v);
 	reap(v);
 	closer_run(&closer);
 	while (v->fds) {

@@ -163,6 +163,7 @@ void vmtap_port_shutdown(struct vmtap_port *h)
 	h->closing = true;
 	vmtap_port_ref(h); /* over the callbacks below */
 	captures_leave(h);
+	pings_leave(h);
 	if (h->app_ops)
 		app_purge(h->port);
 	if (h->v->depth && h->port->junction)

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/* Pings, in the threads that move frames: probes are sent, answers are caught. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/container.h"
+#include "base/counter.h"
+#include "filter/ping-int.h"
+
+static struct ping *of_hook(struct port_hook *h)
+{
+	return container_of(h, struct ping, hook);
+}
+
+/* ------------------------------------------------------------------ sending */
+
+/* Of the probes that this lane was asked for, the first. */
+static struct ping_slot *first_asked(struct ping_lane *pl)
+{
+	struct ping_slot *first = NULL;
+
+	for (unsigned i = 0; i < PING_IDENTS; i++) {
+		struct ping_slot *s = &pl->ping->slots[i];
+
+		if (atomic_load_explicit(&s->state, memory_order_acquire) != PING_ASKED ||
+		    s->lane != pl->lane->index)
+			continue;
+		if (!s->ran_ns)
+			s->ran_ns = clock_ns();
+		if (!first || s->seq < first->seq)
+			first = s;
+	}
+	return first;
+}
+
+/* Return: whether the port took it, or discarded it. */
+static bool send_frame(struct port_lane *l, uint8_t *bytes, unsigned len)
+{
+	struct iovec iov = { .iov_base = bytes, .iov_len = len };
+	const struct vmtap_frame frame = { .len = len, .iov = &iov, .iov_cnt = 1 };
+
+	return lane_send(l, &frame, 1) == 1;
+}
+
+static void send_probe(struct ping_lane *pl, struct ping_slot *s)
+{
+	const struct vmtap_counters *tx = &pl->lane->stats.tx, before = *tx;
+	uint8_t bytes[PING_LOOK];
+	int state = PING_SENT;
+
+	if (!send_frame(pl->lane, bytes, ping_frame(&pl->ping->asker, s->seq, bytes)))
+		return;
+	s->took_ns = clock_ns();
+	if (tx->frames == before.frames) {
+		state = PING_DROPPED;
+		for (int i = 0; i < VMTAP_DROP_CNT; i++)
+			if (tx->drops[i] != before.drops[i])
+				s->cause = (enum vmtap_drop)i;
+	}
+	atomic_store_explicit(&s->state, state, memory_order_release);
+	lane_post(pl->lane, &pl->ping->collect);
+}
+
+static void send_adverts(struct ping_lane *pl)
+{
+	uint8_t bytes[PING_LOOK];
+
+	while (pl->solicit_cnt && !pl->lane->blocked) {
+		const struct ping_seen *s = &pl->solicits[pl->solicit_cnt - 1];
+
+		if (send_frame(pl->lane, bytes, ping_advert(&pl->ping->asker, s, bytes)))
+			pl->solicit_cnt--;
+	}
+}
+
+/* What a blocked port does not take stays: writable() comes back to it. */
+void ping_lane_run(struct loop_task *t)
+{
+	struct ping_lane *pl = container_of(t, struct ping_lane, send);
+	struct ping_slot *s = first_asked(pl);
+
+	send_adverts(pl);
+	while (s && !pl->lane->blocked) {
+		send_probe(pl, s);
+		s = first_asked(pl);
+	}
+}
+
+static void writable(struct port_hook *h, struct port_lane *l)
+{
+	struct ping_lane *pl = &of_hook(h)->lanes[l->index];
+
+	if (pl->solicit_cnt || first_asked(pl))
+		loop_task_add(l->loop, &pl->send);
+}
+
+/* ----------------------------------------------------------------- catching */
+
+static void note_answer(struct ping_lane *pl, const struct ping_seen *seen)
+{
+	const unsigned put = atomic_load_explicit(&pl->put, memory_order_relaxed);
+
+	if (put - atomic_load_explicit(&pl->taken, memory_order_acquire) == PING_NOTES) {
+		counter_add(&pl->missed, 1);
+		return;
+	}
+	pl->notes[put % PING_NOTES] = (struct ping_note) { .at_ns = clock_ns(), .seen = *seen };
+	atomic_store_explicit(&pl->put, put + 1, memory_order_release);
+	lane_post(pl->lane, &pl->ping->collect);
+}
+
+/* One that is asked again and again need not be answered each time. */
+static void note_solicit(struct ping_lane *pl, const struct ping_seen *seen)
+{
+	if (pl->solicit_cnt == PING_SOLICITS)
+		return;
+	pl->solicits[pl->solicit_cnt++] = *seen;
+	loop_task_add(pl->lane->loop, &pl->send);
+}
+
+static unsigned admit(struct port_hook *h, struct port_lane *l, enum port_way way,
+		      const struct vmtap_frame *frames, unsigned cnt, enum port_verdict *verdict)
+{
+	struct ping *g = of_hook(h);
+	struct ping_lane *pl = &g->lanes[l->index];
+	struct ping_seen seen;
+	unsigned n = 0;
+
+	if (way != PORT_RX)
+		return cnt;
+	while (n < cnt && !ping_look(&g->asker, &frames[n], &seen))
+		n++;
+	if (n) /* the others go first */
+		return n;
+	if (seen.saw == PING_SAW_ANSWER)
+		note_answer(pl, &seen);
+	else
+		note_solicit(pl, &seen);
+	*verdict = PORT_KEEP;
+	return 1;
+}
+
+/* What was asked of lanes that may be no more is asked of the first, which always is. */
+static void leave_loops(struct port_hook *h)
+{
+	struct ping *g = of_hook(h);
+
+	for (unsigned i = 0; i < g->lane_cnt; i++)
+		loop_task_del(g->lanes[i].lane->loop, &g->lanes[i].send);
+	for (unsigned i = 0; i < PING_IDENTS; i++) {
+		struct ping_slot *s = &g->slots[i];
+
+		if (atomic_load_explicit(&s->state, memory_order_relaxed) != PING_ASKED)
+			continue;
+		s->lane = 0;
+		if (g->over)
+			atomic_store_explicit(&s->state, PING_IDLE, memory_order_relaxed);
+	}
+	g->again = true;
+	loop_task_add(g->env->loop, &g->collect);
+}
+
+const struct port_hook_ops ping_hook_ops = {
+	.admit = admit,
+	.writable = writable,
+	.leave_loops = leave_loops,
+};
