@@ -216,6 +216,11 @@ struct ask *ask_open(const char *path, struct vmtap_error *err)
 	return NULL;
 }
 
+int ask_fd(const struct ask *a)
+{
+	return a->fd;
+}
+
 void ask_close(struct ask *a)
 {
 	if (!a)

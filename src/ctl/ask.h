@@ -19,6 +19,8 @@ const char *ask_path(const char *option);
 /** ask_open() - Connect and agree on capabilities. Return: owned; NULL and @err. */
 struct ask *ask_open(const char *path, struct vmtap_error *err);
 void ask_close(struct ask *a);
+/** ask_fd() - Its socket, borrowed: for a signal's handler, which may send a command of its own, or shut it down. */
+int ask_fd(const struct ask *a);
 
 /**
  * ask_run() - Have a command run

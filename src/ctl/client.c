@@ -71,6 +71,17 @@ void client_event(struct client *c, const char *text, size_t len)
 	c->ready = true;
 }
 
+/* One for this client alone. */
+static void on_event(void *opaque, json_t *event)
+{
+	size_t len;
+	char *text = qmp_text(event, &len);
+
+	if (text)
+		client_event(opaque, text, len);
+	free(text);
+}
+
 /* --------------------------------------------------------------------- input */
 
 /* Descriptors that came along with bytes. Those that do not fit, or that nobody may use, are closed. */
@@ -215,7 +226,7 @@ struct client *client_new(struct state *s, int fd, enum role role, struct vmtap_
 	}
 	c->state = s;
 	c->fd = fd;
-	c->call = (struct call) { .state = s, .role = role };
+	c->call = (struct call) { .state = s, .role = role, .event = on_event, .opaque = c };
 	c->watch = vmtap_watch_new(state_instance(s), fd, on_ready, c, err);
 	if (!c->watch) {
 		client_free(c);
@@ -229,10 +240,11 @@ struct client *client_new(struct state *s, int fd, enum role role, struct vmtap_
 void client_free(struct client *c)
 {
 	vmtap_watch_free(c->watch);
+	c->over = true;
+	call_fini(&c->call);
 	out_write(&c->out, c->fd);
 	out_fini(&c->out);
 	stream_fini(&c->in);
-	call_fini(&c->call);
 	fd_close(&c->fd);
 	free(c);
 }

@@ -11,8 +11,8 @@
 #include "base/fd.h"
 
 static const struct command *const tables[] = {
-	session_commands, port_commands,  switch_commands, stats_commands,
-	broker_commands,  limit_commands, reload_commands, capture_commands,
+	session_commands, port_commands,   switch_commands,  stats_commands, broker_commands,
+	limit_commands,	  reload_commands, capture_commands, ping_commands,
 };
 
 static const struct command_arg port_event[] = {
@@ -59,6 +59,41 @@ static const struct command_arg capture_event[] = {
 	{ 0 },
 };
 
+static const struct command_arg probe_event[] = {
+	{ "id", ARG_STRING, true, .help = "the ping" },
+	{ "port", ARG_STRING, true, .help = "its port" },
+	{ "seq", ARG_INT, true, .help = "the probe's number, from 1" },
+	{ "fate", ARG_STRING, true, .choices = "answered|lost|held|dropped",
+	  .help = "lost: not answered in time; held: not taken by the port's outside in time; dropped: by the "
+		  "port" },
+	{ "cause", ARG_STRING, .help = "why it was dropped, as in the port's counters" },
+	{ "queue", ARG_INT, true, .help = "the queue pair whose thread sent it" },
+	{ "wait_ns", ARG_INT, true,
+	  .help = "from when it was due until the thread that moves the port's frames came to it" },
+	{ "hand_over_ns", ARG_INT, true, .help = "from there until the port's outside took it" },
+	{ "outside_ns", ARG_INT, .help = "from there until that thread had the answer" },
+	{ "mac", ARG_STRING, .help = "whose answer it was" },
+	{ "address", ARG_STRING, .help = "the same" },
+	{ 0 },
+};
+
+static const struct command_arg ping_event[] = {
+	{ "id", ARG_STRING, true, .help = "the ping" },
+	{ "port", ARG_STRING, true, .help = "its port" },
+	{ "method", ARG_STRING, true, .help = "what it asked, in words" },
+	{ "sent", ARG_INT, true, .help = "probes that the port's outside took" },
+	{ "answered", ARG_INT, true, .help = "probes of this fate" },
+	{ "lost", ARG_INT, true, .help = "the same" },
+	{ "held", ARG_INT, true, .help = "the same" },
+	{ "dropped", ARG_INT, true, .help = "the same" },
+	{ "duplicates", ARG_INT, true, .help = "further answers by whoever had answered first" },
+	{ "others", ARG_INT, true, .help = "by somebody else" },
+	{ "late", ARG_INT, true, .help = "answers to what had been given up" },
+	{ "reason", ARG_STRING, .help = "the error that ended it" },
+	{ "errno", ARG_INT, .help = "its number" },
+	{ 0 },
+};
+
 static const struct event_info events[] = {
 	{ "PORT_ADDED", "a port was opened", port_event },
 	{ "PORT_UP", "frames can move: the other side is there", port_event },
@@ -71,6 +106,9 @@ static const struct event_info events[] = {
 	{ "SWITCH_DELETED", "a switch was removed", switch_event },
 	{ "LINK_CHANGED", "set_link changed a port's link", link_event },
 	{ "CAPTURE_ENDED", "a capture writes nothing any more", capture_event },
+	{ "PING_PROBE", "what became of a probe; only for the connection that asked for it",
+	  probe_event },
+	{ "PING_ENDED", "a ping sends nothing any more; only for that connection", ping_event },
 	{ "SHUTDOWN", "the server ends; it closes its ports after this", NULL },
 };
 
@@ -289,8 +327,42 @@ int call_send_fd(struct call *c, int fd, struct vmtap_error *err)
 	return 0;
 }
 
+void call_lease(struct call *c, struct lease *l, void (*gone)(struct lease *l))
+{
+	l->call = c;
+	l->gone = gone;
+	l->next = c->leases;
+	c->leases = l;
+}
+
+void lease_event(struct lease *l, const char *name, json_t *data)
+{
+	json_t *event = ctl_event_new(name, data);
+
+	if (event && l->call && l->call->event)
+		l->call->event(l->call->opaque, event);
+	json_decref(event);
+}
+
+void lease_end(struct lease *l)
+{
+	struct lease **at = l->call ? &l->call->leases : NULL;
+
+	while (at && *at && *at != l)
+		at = &(*at)->next;
+	if (at && *at)
+		*at = l->next;
+	l->call = NULL;
+}
+
 void call_fini(struct call *c)
 {
+	while (c->leases) {
+		struct lease *l = c->leases;
+
+		lease_end(l);
+		l->gone(l);
+	}
 	for (unsigned i = 0; i < c->in_cnt; i++)
 		fd_close(&c->in[i]);
 	c->in_cnt = 0;

@@ -62,6 +62,18 @@ struct command_arg {
 struct call;
 
 /**
+ * struct lease - Something that goes on after its command was answered, and ends with the connection that asked for
+ * it; embedded in its owner
+ * @call: NULL: the connection is gone
+ * @gone: it is, now; the lease is none any more
+ */
+struct lease {
+	struct call *call;
+	void (*gone)(struct lease *l);
+	struct lease *next;
+};
+
+/**
  * struct command - A command
  * @name:    as QMP has it: "query-ports", "port_add"
  * @role:    ROLE_READ: whoever may only look may call it, too; ROLE_ADMIN
@@ -96,6 +108,7 @@ struct event_info {
  * @role:   of who calls
  * @in:     descriptors that came along, owned; the first @in_cnt, -1 where one was taken
  * @out:    descriptors that go along with the answer, owned
+ * @event:  sends an event, borrowed, to who calls, and to nobody else; NULL: cannot be
  */
 struct call {
 	struct state *state;
@@ -104,13 +117,23 @@ struct call {
 	unsigned in_cnt;
 	int out[CALL_FDS_MAX];
 	unsigned out_cnt;
+	struct lease *leases;
+	void (*event)(void *opaque, json_t *event);
+	void *opaque;
 };
 
 /** call_take_fd() - The next descriptor that came along. Return: owned; -1: there is none. */
 int call_take_fd(struct call *c);
 /** call_send_fd() - Send @fd, borrowed, along with the answer. Return: 0 or -errno and @err. */
 int call_send_fd(struct call *c, int fd, struct vmtap_error *err);
-/** call_fini() - Close what was neither taken nor sent. */
+/** call_lease() - Have @l, borrowed, end with the connection of @c. */
+void call_lease(struct call *c, struct lease *l, void (*gone)(struct lease *l));
+/** lease_event() - Tell that connection, while it is there. @data: taken, as that of ctl_event(). */
+void lease_event(struct lease *l, const char *name, json_t *data);
+/** lease_end() - It has ended by itself. Any number of times. */
+void lease_end(struct lease *l);
+
+/** call_fini() - Close what was neither taken nor sent; leases end. */
 void call_fini(struct call *c);
 
 /** The tables; each ends with a NULL name. */
@@ -119,6 +142,7 @@ extern const struct command port_commands[];
 extern const struct command stats_commands[];
 extern const struct command switch_commands[];
 extern const struct command capture_commands[];
+extern const struct command ping_commands[];
 extern const struct command broker_commands[];
 extern const struct command limit_commands[];
 extern const struct command reload_commands[];

@@ -55,6 +55,17 @@ static json_t *now(void)
 			 (json_int_t)(ts.tv_nsec / 1000));
 }
 
+json_t *ctl_event_new(const char *name, json_t *data)
+{
+	json_t *event = json_pack("{ss,so}", "event", name, "timestamp", now());
+
+	if (event && data)
+		json_object_set_new(event, "data", data);
+	else
+		json_decref(data);
+	return event;
+}
+
 void ctl_event(struct state *s, const char *name, json_t *data)
 {
 	json_t *event;
@@ -63,11 +74,7 @@ void ctl_event(struct state *s, const char *name, json_t *data)
 		json_decref(data);
 		return;
 	}
-	event = json_pack("{ss,so}", "event", name, "timestamp", now());
-	if (event && data)
-		json_object_set_new(event, "data", data);
-	else
-		json_decref(data);
+	event = ctl_event_new(name, data);
 	for (struct state_observer *o = s->observers, *next; event && o; o = next) {
 		next = o->next;
 		o->event(o->opaque, event);

@@ -123,6 +123,10 @@ int state_switch_del(struct state *s, const char *name, struct vmtap_error *err)
 void state_observe(struct state *s, struct state_observer *o);
 void state_ignore(struct state *s, struct state_observer *o);
 
+/** ctl_event_new() - As it goes over the wire. @data: taken; an object, or NULL: none. Return: owned; NULL: out of
+ *  memory. */
+json_t *ctl_event_new(const char *name, json_t *data);
+
 /** ctl_event() - Tell everybody. @data: taken; an object, or NULL: none. */
 void ctl_event(struct state *s, const char *name, json_t *data);
 
