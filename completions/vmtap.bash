@@ -91,7 +91,7 @@ _vmtap() {
 	for ((i = 1; i < ${#words[@]}; i++)); do
 		case $options${words[i]} in
 		true--) options=false ;;
-		true-c | true--config | true--log-format | true--stats | true--engine | true--workers | true--cpus | true--poll-us | true--control | true--control-mode | true--control-group | true--metrics | true-[wfsQCW]) ((i++)) ;; # and its value
+		true-c | true--config | true--log-format | true--stats | true--engine | true--workers | true--cpus | true--poll-us | true--control | true--control-mode | true--control-group | true--metrics | true--timeout | true--source | true-[wfsQCWi]) ((i++)) ;; # and its value
 		true-*) ;;
 		*)
 			if [[ $command ]]; then
@@ -118,12 +118,12 @@ _vmtap() {
 	true--engine=*) _vmtap_reply "$word" --engine={auto,io_uring,plain} ;;
 	true-*)
 		_vmtap_reply "$word" --verbose --quiet --log-format= --stats= --engine= --workers= --cpus= --poll-us= --wait --yes --json \
-			--pid= --cmdline= --config= --control= --control-mode= --control-group= --metrics= --schema --watch --once --prometheus --segment --help --version
+			--pid= --cmdline= --config= --control= --control-mode= --control-group= --metrics= --schema --watch --once --prometheus --segment --timeout= --source= --help --version
 		[[ ${#COMPREPLY[@]} != 1 || ${COMPREPLY[0]} != *= ]] || compopt -o nospace
 		;;
 	*)
 		case $command in
-		'') _vmtap_reply "$word" connect serve ctl stats top capture check exec list reap doctor help ;;
+		'') _vmtap_reply "$word" connect serve ctl stats top ping capture check exec list reap doctor help ;;
 		connect) _vmtap_port "$program" "$word" ;;
 		check) _vmtap_port "$program" "$word" ;;
 		ctl) _vmtap_ctl "$program" "$word" "${typed[@]}" ;;

@@ -25,6 +25,11 @@ struct capture_options {
 	bool segment;
 };
 
+/** struct ping_options - Of ping; the same. */
+struct ping_options {
+	const char *interval, *timeout, *source;
+};
+
 /** struct cli - Options that all commands share. */
 struct cli {
 	enum vmtap_log_level log_level;
@@ -44,7 +49,8 @@ struct cli {
 	bool schema;				  /* ctl --schema */
 	const char *config;			  /* serve, check --config; NULL: not given */
 	const char *control_mode, *control_group; /* serve; NULL: not given */
-	struct capture_options capture;
+	struct capture_options capture;		  /* ping -c is its count, too */
+	struct ping_options ping;
 	const char *metrics; /* serve --metrics; NULL: not given */
 	unsigned given;	     /* those that a file may have, too: option_is_set() */
 };
@@ -80,6 +86,7 @@ int cmd_ctl(const struct cli *cli, int argc, char **argv);
 /** check_file() - `vmtap check -c FILE`. */
 int check_file(const struct cli *cli);
 int cmd_capture(const struct cli *cli, int argc, char **argv);
+int cmd_ping(const struct cli *cli, int argc, char **argv);
 int cmd_serve(const struct cli *cli, int argc, char **argv);
 int cmd_stats(const struct cli *cli, int argc, char **argv);
 int cmd_help(int argc, char **argv);

@@ -35,6 +35,8 @@ enum {
 	OPT_PROMETHEUS,
 	OPT_ONCE,
 	OPT_SEGMENT,
+	OPT_TIMEOUT,
+	OPT_SOURCE,
 };
 
 /* A closed stdin, stdout or stderr would be the number of the next socket that is opened. */
@@ -226,6 +228,8 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 		{ "control-mode", required_argument, NULL, OPT_CONTROL_MODE },
 		{ "control-group", required_argument, NULL, OPT_CONTROL_GROUP },
 		{ "segment", no_argument, NULL, OPT_SEGMENT },
+		{ "timeout", required_argument, NULL, OPT_TIMEOUT },
+		{ "source", required_argument, NULL, OPT_SOURCE },
 		{ "metrics", required_argument, NULL, OPT_METRICS },
 		{ "schema", no_argument, NULL, OPT_SCHEMA },
 		{ "watch", optional_argument, NULL, OPT_WATCH },
@@ -240,7 +244,7 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 	};
 	int c, ret;
 
-	while ((c = getopt_long(argc, argv, "hvqyw:f:s:c:Q:C:W:", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "hvqyw:f:s:c:Q:C:W:i:", options, NULL)) != -1) {
 		switch (c) {
 		case 'h':
 			usage(stdout);
@@ -279,7 +283,7 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 			cli->schema = true;
 			break;
 		case 'c':
-			cli->config = optarg; /* a file; of capture, a number */
+			cli->config = optarg; /* a file; of capture and ping, a number */
 			cli->capture.count = optarg;
 			break;
 		case OPT_CONTROL:
@@ -324,6 +328,15 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 		case OPT_SEGMENT:
 			cli->capture.segment = true;
 			break;
+		case 'i':
+			cli->ping.interval = optarg;
+			break;
+		case OPT_TIMEOUT:
+			cli->ping.timeout = optarg;
+			break;
+		case OPT_SOURCE:
+			cli->ping.source = optarg;
+			break;
 		default: /* getopt has said what is wrong */
 			return bad_usage("that option cannot be used", NULL);
 		}
@@ -346,7 +359,7 @@ static const struct {
 	{ "reap", cmd_reap, true },	   { "doctor", cmd_doctor, true },
 	{ "serve", cmd_serve, false },	   { "ctl", cmd_ctl, true },
 	{ "stats", cmd_stats, true },	   { "top", cmd_top, true },
-	{ "capture", cmd_capture, false },
+	{ "capture", cmd_capture, false }, { "ping", cmd_ping, true },
 };
 
 int main(int argc, char **argv)
@@ -368,7 +381,7 @@ int main(int argc, char **argv)
 	command = argv[optind];
 	if (!command)
 		return bad_usage(
-			"a command is missing: connect, serve, ctl, stats, top, capture, check, exec, list, reap, doctor or help",
+			"a command is missing: connect, serve, ctl, stats, top, ping, capture, check, exec, list, reap, doctor or help",
 			NULL);
 	argc -= optind + 1;
 	argv += optind + 1;
@@ -381,6 +394,6 @@ int main(int argc, char **argv)
 	if (strcmp(command, "help") == 0)
 		return printed(cmd_help(argc, argv));
 	return bad_usage(
-		"there is no such command (connect, serve, ctl, stats, top, capture, check, exec, list, reap, doctor, help)",
+		"there is no such command (connect, serve, ctl, stats, top, ping, capture, check, exec, list, reap, doctor, help)",
 		command);
 }
