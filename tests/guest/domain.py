@@ -66,11 +66,13 @@ def run_folder(folder):
 
 
 class Domain:
-    """A domain that can be started, and the guest in it. @folder is for its files and its logs; @parts are what
-    stands in DOMAIN: interface, and where it takes them memory and override."""
+    """A domain that can be started, and the guest in it. @folder is for its files and its logs; @wrap goes in front
+    of libvirt, run_folder() if nothing else; @parts are what stands in DOMAIN: interface, and where it takes them
+    memory and override."""
 
-    def __init__(self, ns, folder, image, name, **parts):
+    def __init__(self, ns, folder, image, name, wrap=None, **parts):
         self.ns, self.folder, self.name = ns, Path(folder), name
+        self.wrap = wrap or run_folder(folder)
         self.root = self.folder / (name + ".root")
         self.xml = self.folder / (name + ".xml")
         self.agent = self.virt = None
@@ -91,8 +93,8 @@ class Domain:
                                              str(self.root))}
         socket = self.folder / (self.name + ".agent")
         with open(self.folder / (self.name + ".libvirt"), "wb") as log:
-            self.virt = self.ns.popen([*run_folder(self.folder), *sandbox.user(), "virt-qemu-run", "-r", self.root,
-                                       self.xml], stdout=log, stderr=log, env=env)
+            self.virt = self.ns.popen([*self.wrap, *sandbox.user(), "virt-qemu-run", "-r", self.root, self.xml],
+                                      stdout=log, stderr=log, env=env)
         wait_until(lambda: socket.exists() or self.virt.poll() is not None, 60, "the domain")
         if self.virt.poll() is not None:
             raise Failed("virt-qemu-run: exit status %d\n%s" % (self.virt.returncode, self.text(".libvirt")))
