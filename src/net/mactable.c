@@ -4,9 +4,8 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#include <sys/random.h>
 
-#include "base/clock.h"
+#include "net/keyhash.h"
 
 #define NONE UINT32_MAX
 
@@ -26,7 +25,7 @@ struct mactable {
 	struct entry *entries;
 	uint32_t *heads;
 	uint32_t max, cnt, mask, free, sweep;
-	uint64_t secret[2];
+	struct keyhash hash;
 };
 
 struct mactable *mactable_new(unsigned max)
@@ -47,8 +46,7 @@ struct mactable *mactable_new(unsigned max)
 		mactable_free(t);
 		return NULL;
 	}
-	if (getrandom(t->secret, sizeof(t->secret), GRND_NONBLOCK) != sizeof(t->secret))
-		t->secret[0] = t->secret[1] = clock_ns();
+	keyhash_init(&t->hash);
 	mactable_forget(t, NULL);
 	return t;
 }
@@ -64,10 +62,7 @@ void mactable_free(struct mactable *t)
 
 static uint32_t chain_of(const struct mactable *t, uint64_t key)
 {
-	uint64_t h = (key ^ t->secret[0]) * 0x9e3779b97f4a7c15ull;
-
-	h = (h ^ h >> 32 ^ t->secret[1]) * 0xd6e8feb86659fd93ull;
-	return (uint32_t)(h ^ h >> 32) & t->mask;
+	return (uint32_t)keyhash_mix(&t->hash, key) & t->mask;
 }
 
 static struct entry *find(const struct mactable *t, uint32_t chain, uint64_t key)
