@@ -812,7 +812,7 @@ int vmtap_switch_remove(struct vmtap_switch *sw, struct vmtap_port *port);
  * struct vmtap_switch_stats - What a switch has done since it was made
  * @forwarded: frames to the one port behind which their destination is
  * @flooded:   frames to all ports since their destination was not known
- * @groups:    broadcasts and multicasts, to all ports as well
+ * @groups:    broadcasts and multicasts, to all ports as well unless snooping knows better
  * @kept:      frames whose destination is behind the port that they came from, or one that they may not
  *             reach
  * @learned:   addresses; again when they were forgotten
@@ -820,6 +820,15 @@ int vmtap_switch_remove(struct vmtap_switch *sw, struct vmtap_port *port);
  * @refused:   frames from addresses that were not learned since the table was full
  * @aged:      addresses that were silent for too long
  * @macs, @macs_max, @ports: addresses known now, at most, and ports
+ * @snooping:  IGMP and MLD; the rest is 0 without
+ * @to_members: of @groups, multicasts that went to members of their group and to routers only
+ * @to_routers: of @groups, multicasts to groups that nobody is in, to routers only
+ * @mcast_reports, @mcast_queries: messages of IGMP and MLD that were used
+ * @mcast_wrong: of those that were dropped, with a wrong checksum or length
+ * @unfit:     memberships that were not kept since there was no room
+ * @memberships, @memberships_max: ports in groups, now and at most; @routers: ports behind which there are
+ *             multicast routers; @queriers: where somebody asks for memberships. Of IPv4 and of IPv6, and of each VLAN,
+ *             counted apart
  *
  * What was dropped is in the counters of its port (struct vmtap_counters): "queue-full" at the port that was
  * too slow, "filtered" for VLANs.
@@ -828,6 +837,10 @@ struct vmtap_switch_stats {
 	uint64_t forwarded, flooded, groups, kept;
 	uint64_t learned, moves, refused, aged;
 	unsigned macs, macs_max, ports;
+	bool snooping;
+	uint64_t to_members, to_routers;
+	uint64_t mcast_reports, mcast_queries, mcast_wrong, unfit;
+	unsigned memberships, memberships_max, routers, queriers;
 };
 
 /** vmtap_switch_stats() - Copy the counters; @size is sizeof(*stats). */
@@ -851,7 +864,44 @@ struct vmtap_switch_mac {
 void vmtap_switch_each_mac(const struct vmtap_switch *sw,
 			   void (*row)(void *opaque, const struct vmtap_switch_mac *mac),
 			   void *opaque);
-/** vmtap_switch_flush() - Forget all addresses. */
+/**
+ * struct vmtap_switch_group - A port in a multicast group
+ * @group:   as text, IPv4 or IPv6; borrowed until the call returns
+ * @left_ms: until it is not any more, unless it says again that it is
+ */
+struct vmtap_switch_group {
+	const char *group;
+	unsigned vlan;
+	struct vmtap_port *port;
+	unsigned left_ms;
+};
+
+/** vmtap_switch_each_group() - With snooping; the members of a group one after the other. @row may not change the
+ *  switch. */
+void vmtap_switch_each_group(const struct vmtap_switch *sw,
+			     void (*row)(void *opaque, const struct vmtap_switch_group *group),
+			     void *opaque);
+
+/**
+ * struct vmtap_switch_router - A port behind which there is a router of multicast
+ * @is_ip6:  of IPv6
+ * @querier: when it is from there that somebody asked last in this VLAN: who, as text; NULL: it is not
+ * @left_ms: until it is not any more, unless it is heard again
+ */
+struct vmtap_switch_router {
+	bool is_ip6;
+	const char *querier;
+	unsigned vlan;
+	struct vmtap_port *port;
+	unsigned left_ms;
+};
+
+/** vmtap_switch_each_router() - With snooping, in no order. @row may not change the switch. */
+void vmtap_switch_each_router(const struct vmtap_switch *sw,
+			      void (*row)(void *opaque, const struct vmtap_switch_router *router),
+			      void *opaque);
+
+/** vmtap_switch_flush() - Forget all addresses, and what snooping learned. */
 void vmtap_switch_flush(struct vmtap_switch *sw);
 
 /* ---------------------------------------------------------------- captures */

@@ -14,6 +14,7 @@
 #define QUEUE_BYTES (4u << 20)
 #define MACS 4096
 #define AGE_S 300
+#define MEMBERSHIPS 4096
 #define KEYS_MAX 16
 
 static const struct conf_key keys[] = {
@@ -21,6 +22,17 @@ static const struct conf_key keys[] = {
 	  .kind = CONF_BOOL,
 	  .def = "off",
 	  .help = "learn nothing; every frame goes to all ports, as in QEMU's hub" },
+	{ .name = "snooping",
+	  .kind = CONF_BOOL,
+	  .def = "off",
+	  .help = "look into IGMP and MLD, and bring multicasts only to ports that asked for "
+		  "them; takes a querier in the network" },
+	{ .name = "max-memberships",
+	  .kind = CONF_INT,
+	  .min = 1,
+	  .max = 65536,
+	  .def = "4096",
+	  .help = "ports in groups that snooping knows at most; what does not fit goes to all" },
 	{ .name = "max-macs",
 	  .kind = CONF_INT,
 	  .min = 1,
@@ -59,6 +71,12 @@ static const char help[] =
 	"A switch joins three ports or more (vmtap connect with as many, or vmtap serve). It learns "
 	"which address is behind which port; frames to unknown addresses, broadcasts and multicasts "
 	"go to all.\n"
+	"\n"
+	"With snooping=on, multicasts go to ports that joined their group by IGMP or MLD, and to those "
+	"behind which there are multicast routers. Something in the network has to ask who is in which "
+	"group (a querier: a router, or a bridge with mcast_querier 1); without, multicasts go to all. "
+	"To all go at any time: 224.0.0.0/24, IPv6 groups of the link, whatever is no IP. "
+	"mcast-flood=on at a port brings all groups there.\n"
 	"\n"
 	"Keys of each port say what it may do there: isolated=on talks only to ports that are not "
 	"isolated; vlan=10 is in VLAN 10, whose frames have no tag there; trunk=10+20-29 carries those "
@@ -115,6 +133,7 @@ int switch_place_read(const struct conf *c, struct switch_place *place, struct v
 	*place = (struct switch_place) {
 		.isolated = conf_bool(c, "isolated", false),
 		.vlan = (uint16_t)conf_int(c, "vlan", 0),
+		.mcast_flood = conf_bool(c, "mcast-flood", false),
 		.trunk = conf_has(c, "trunk"),
 	};
 	for (unsigned i = 0; i < conf_list_cnt(c, "trunk"); i++) {
@@ -194,10 +213,23 @@ static int refuse_port_keys(const struct conf *c, struct vmtap_error *err)
 	return conf_exclude(c, "a key of ports, not of switches", names, err);
 }
 
+static int check_snooping(const struct conf *c, const struct switch_config *config,
+			  struct vmtap_error *err)
+{
+	if (!config->snooping || !config->hub)
+		return 0;
+	error_set(err, EINVAL, conf_object(c), "make the switch",
+		  "snooping=on and hub=on: a hub sends everything to all");
+	error_remedy(err, "leave one of them out");
+	return -EINVAL;
+}
+
 static struct net_switch *make(struct vmtap *v, const struct conf *c, struct vmtap_error *err)
 {
 	const struct switch_config config = {
 		.hub = conf_bool(c, "hub", false),
+		.snooping = conf_bool(c, "snooping", false),
+		.max_memberships = (unsigned)conf_int(c, "max-memberships", MEMBERSHIPS),
 		.max_macs = (unsigned)conf_int(c, "max-macs", MACS),
 		.age_s = (unsigned)conf_int(c, "age-s", AGE_S),
 		.queue_frames = (unsigned)conf_int(c, "queue-frames", QUEUE_FRAMES),
@@ -205,7 +237,8 @@ static struct net_switch *make(struct vmtap *v, const struct conf *c, struct vmt
 	};
 	char name[256];
 
-	if (refuse_port_keys(c, err) < 0 || choose_name(v, c, name, sizeof(name), err) < 0)
+	if (refuse_port_keys(c, err) < 0 || check_snooping(c, &config, err) < 0 ||
+	    choose_name(v, c, name, sizeof(name), err) < 0)
 		return NULL;
 	return switch_new(&v->env, name, &config, err);
 }
@@ -278,6 +311,8 @@ struct rows {
 	const struct vmtap *v;
 	void (*port)(void *opaque, struct vmtap_port *port);
 	void (*mac)(void *opaque, const struct vmtap_switch_mac *mac);
+	void (*group)(void *opaque, const struct vmtap_switch_group *group);
+	void (*router)(void *opaque, const struct vmtap_switch_router *router);
 	void *opaque;
 };
 
@@ -327,4 +362,51 @@ void vmtap_switch_each_mac(const struct vmtap_switch *h,
 	struct rows rows = { .v = h->v, .mac = row, .opaque = opaque };
 
 	switch_each_mac(h->sw, mac_row, &rows);
+}
+
+static void group_row(void *opaque, const struct mcast_addr *group, unsigned vlan, struct port *p,
+		      uint64_t left_ms)
+{
+	const struct rows *rows = opaque;
+	char text[MCAST_TEXT_MAX];
+	const struct vmtap_switch_group row = { .group = mcast_text(group, text),
+						.vlan = vlan,
+						.port = handle_of(rows->v, p),
+						.left_ms = (unsigned)left_ms };
+
+	if (row.port)
+		rows->group(rows->opaque, &row);
+}
+
+void vmtap_switch_each_group(const struct vmtap_switch *h,
+			     void (*row)(void *opaque, const struct vmtap_switch_group *group),
+			     void *opaque)
+{
+	struct rows rows = { .v = h->v, .group = row, .opaque = opaque };
+
+	switch_each_group(h->sw, group_row, &rows);
+}
+
+static void router_row(void *opaque, const struct mcast_addr *querier, bool asks, unsigned vlan,
+		       struct port *p, uint64_t left_ms)
+{
+	const struct rows *rows = opaque;
+	char text[MCAST_TEXT_MAX];
+	const struct vmtap_switch_router row = { .is_ip6 = querier->is_ip6,
+						 .querier = asks ? mcast_text(querier, text) : NULL,
+						 .vlan = vlan,
+						 .port = handle_of(rows->v, p),
+						 .left_ms = (unsigned)left_ms };
+
+	if (row.port)
+		rows->router(rows->opaque, &row);
+}
+
+void vmtap_switch_each_router(const struct vmtap_switch *h,
+			      void (*row)(void *opaque, const struct vmtap_switch_router *router),
+			      void *opaque)
+{
+	struct rows rows = { .v = h->v, .router = row, .opaque = opaque };
+
+	switch_each_router(h->sw, router_row, &rows);
 }

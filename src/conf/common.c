@@ -61,6 +61,12 @@ const struct conf_key conf_common_keys[] = {
 		.help = "In a switch: talk only to ports that are not isolated",
 	},
 	{
+		.name = "mcast-flood",
+		.kind = CONF_BOOL,
+		.def = "off",
+		.help = "In a switch with snooping: all multicasts go here, whether asked for or not",
+	},
+	{
 		.name = "vlan",
 		.kind = CONF_INT,
 		.min = 1,

@@ -58,21 +58,34 @@ static void port_name(void *opaque, struct vmtap_port *port)
 	json_array_append_new(opaque, json_string(vmtap_port_name(port)));
 }
 
+static json_t *snooping_row(const struct vmtap_switch_stats *s)
+{
+	return json_pack("{sI,sI,sI,sI,sI,sI,sI,sI,sI,sI}", "to-members", (json_int_t)s->to_members,
+			 "to-routers", (json_int_t)s->to_routers, "reports",
+			 (json_int_t)s->mcast_reports, "queries", (json_int_t)s->mcast_queries,
+			 "wrong", (json_int_t)s->mcast_wrong, "unfit", (json_int_t)s->unfit,
+			 "memberships", (json_int_t)s->memberships, "memberships-max",
+			 (json_int_t)s->memberships_max, "routers", (json_int_t)s->routers,
+			 "queriers", (json_int_t)s->queriers);
+}
+
 static void switch_row(void *opaque, struct vmtap_switch *sw)
 {
 	struct vmtap_switch_stats s;
-	json_t *ports = json_array();
+	json_t *ports = json_array(), *row;
 
 	vmtap_switch_stats(sw, &s, sizeof(s));
 	vmtap_switch_each_port(sw, port_name, ports);
-	json_array_append_new(
-		opaque, json_pack("{ss,so,sI,sI,sI,sI,sI,sI,sI,sI,sI,sI}", "id",
-				  vmtap_switch_name(sw), "ports", ports, "macs", (json_int_t)s.macs,
-				  "macs-max", (json_int_t)s.macs_max, "forwarded",
-				  (json_int_t)s.forwarded, "flooded", (json_int_t)s.flooded,
-				  "groups", (json_int_t)s.groups, "kept", (json_int_t)s.kept,
-				  "learned", (json_int_t)s.learned, "moves", (json_int_t)s.moves,
-				  "refused", (json_int_t)s.refused, "aged", (json_int_t)s.aged));
+	row = json_pack("{ss,so,sI,sI,sI,sI,sI,sI,sI,sI,sI,sI,sb}", "id", vmtap_switch_name(sw),
+			"ports", ports, "macs", (json_int_t)s.macs, "macs-max",
+			(json_int_t)s.macs_max, "forwarded", (json_int_t)s.forwarded, "flooded",
+			(json_int_t)s.flooded, "groups", (json_int_t)s.groups, "kept",
+			(json_int_t)s.kept, "learned", (json_int_t)s.learned, "moves",
+			(json_int_t)s.moves, "refused", (json_int_t)s.refused, "aged",
+			(json_int_t)s.aged, "snooping", s.snooping);
+	if (row && s.snooping)
+		json_object_update_new(row, snooping_row(&s));
+	json_array_append_new(opaque, row);
 }
 
 static json_t *query_switches(struct call *c, json_t *args, struct vmtap_error *err)
@@ -103,6 +116,43 @@ static json_t *query_macs(struct call *c, json_t *args, struct vmtap_error *err)
 
 	if (list)
 		vmtap_switch_each_mac(sw, mac_row, list);
+	return list;
+}
+
+static void group_row(void *opaque, const struct vmtap_switch_group *g)
+{
+	json_array_append_new(opaque, json_pack("{ss,si,ss,si}", "group", g->group, "vlan",
+						(int)g->vlan, "port", vmtap_port_name(g->port),
+						"left-ms", (int)g->left_ms));
+}
+
+static json_t *query_groups(struct call *c, json_t *args, struct vmtap_error *err)
+{
+	struct vmtap_switch *sw =
+		state_switch_find(c->state, arg_str(args, "id", ""), "list its groups", err);
+	json_t *list = sw ? json_array() : NULL;
+
+	if (list)
+		vmtap_switch_each_group(sw, group_row, list);
+	return list;
+}
+
+static void router_row(void *opaque, const struct vmtap_switch_router *r)
+{
+	json_array_append_new(opaque,
+			      json_pack("{ss,si,ss,si,ss?}", "port", vmtap_port_name(r->port),
+					"vlan", (int)r->vlan, "family", r->is_ip6 ? "ipv6" : "ipv4",
+					"left-ms", (int)r->left_ms, "querier", r->querier));
+}
+
+static json_t *query_routers(struct call *c, json_t *args, struct vmtap_error *err)
+{
+	struct vmtap_switch *sw =
+		state_switch_find(c->state, arg_str(args, "id", ""), "list its routers", err);
+	json_t *list = sw ? json_array() : NULL;
+
+	if (list)
+		vmtap_switch_each_router(sw, router_row, list);
 	return list;
 }
 
@@ -141,7 +191,7 @@ const struct command switch_commands[] = {
 	{
 		.name = "switch_flush",
 		.role = ROLE_ADMIN,
-		.summary = "Have a switch forget the addresses that it learned",
+		.summary = "Have a switch forget the addresses and groups that it learned",
 		.args = id_args,
 		.run = switch_flush,
 	},
@@ -152,7 +202,10 @@ const struct command switch_commands[] = {
 		.returns =
 			"an array of objects with id, ports (names), macs and macs-max (addresses "
 			"known, and at most), and counts of frames: forwarded, flooded, groups, kept; "
-			"of addresses: learned, moves, refused, aged",
+			"of addresses: learned, moves, refused, aged; snooping, and with it counts of "
+			"frames: to-members, to-routers, reports, queries, wrong (dropped); unfit "
+			"(memberships without room), memberships and memberships-max (ports in groups), "
+			"routers (ports), queriers",
 		.run = query_switches,
 	},
 	{
@@ -162,6 +215,27 @@ const struct command switch_commands[] = {
 		.returns = "an array of objects with mac, vlan (0: none), port, age-ms",
 		.args = id_args,
 		.run = query_macs,
+	},
+	{
+		.name = "query-groups",
+		.role = ROLE_READ,
+		.summary = "The multicast groups that a switch with snooping knows",
+		.returns =
+			"an array of objects, one a member, with group, vlan (0: none), port, left-ms "
+			"(until it is a member no more, unless it reports again)",
+		.args = id_args,
+		.run = query_groups,
+	},
+	{
+		.name = "query-routers",
+		.role = ROLE_READ,
+		.summary =
+			"The ports of a switch with snooping behind which there are multicast routers",
+		.returns =
+			"an array of objects with port, vlan (0: none), family (ipv4, ipv6), left-ms, "
+			"querier (who asked last for memberships there, or null)",
+		.args = id_args,
+		.run = query_routers,
 	},
 	{ 0 },
 };

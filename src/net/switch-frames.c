@@ -197,7 +197,8 @@ static void learn(struct look *k)
 
 	if (!is_station(mac))
 		return;
-	switch (mactable_learn(sw->macs, mactable_key(mac, k->vlan), k->from, sw->now_ms)) {
+	switch (mactable_learn(sw->macs, mactable_key(mac, k->vlan), k->from,
+			       (uint32_t)sw->now_ms)) {
 	case MACTABLE_NEW:
 		sw->s.learned++;
 		switch_learned(sw);
@@ -209,6 +210,36 @@ static void learn(struct look *k)
 		sw->s.refused++;
 		break;
 	case MACTABLE_KNOWN:
+		break;
+	}
+}
+
+static void direct_group(struct look *k)
+{
+	struct switch_member *from = k->from;
+	const uint32_t l3 = k->tagged ? HEAD_LEN : ETH_HDR_LEN;
+	const struct switch_group g = {
+		.m = from,
+		.frame = k->frame,
+		.mac = k->head,
+		.l3 = l3,
+		.type = get_be16(k->head + l3 - 2),
+		.vlan = k->vlan,
+		.scratch = k->o->scratch,
+	};
+	struct port_set to;
+
+	switch (from->sw->snoop ? switch_snoop(&g, &to, &k->o->work) : SWITCH_ALL) {
+	case SWITCH_ALL:
+		flood(k);
+		break;
+	case SWITCH_SOME:
+		for (struct switch_member *m = from->sw->members; m; m = m->next)
+			if (port_set_has(&to, m->slot) && may_reach(k, m))
+				put_down(k, m);
+		break;
+	case SWITCH_NONE:
+		lane_drop_rx(from->port->lanes, VMTAP_DROP_FILTERED, 1);
 		break;
 	}
 }
@@ -230,7 +261,7 @@ static void direct(struct look *k)
 	}
 	if (k->head[0] & 1) {
 		sw->s.groups++;
-		flood(k);
+		direct_group(k);
 		return;
 	}
 	to = mactable_find(sw->macs, mactable_key(k->head, k->vlan));
@@ -320,7 +351,7 @@ static unsigned frames_offer(struct junction *j, struct port_lane *from,
 		hold(m);
 		return 0;
 	}
-	sw->now_ms = (uint32_t)(clock_ns() / NSEC_PER_MSEC);
+	sw->now_ms = clock_ns() / NSEC_PER_MSEC;
 	sw->offers[depth].work = 0;
 	m->offering = true;
 	sw->depth++;

@@ -8,6 +8,7 @@
 #include "net/mactable.h"
 #include "net/offload.h"
 #include "net/packet.h"
+#include "net/snoop.h"
 #include "net/switch.h"
 
 /** Offers that may be on the stack at once: one, and the answers to it. */
@@ -70,6 +71,8 @@ struct switch_offer {
  * @inside:  calls on the stack that use members: those that leave are freed later
  * @depth:   of them, offers
  * @moves_seen: s.moves when the timer looked last
+ * @snoop:   NULL: frames to groups go to all; @sweep: its timer, @unfit_told: it was warned of once
+ * @now_ms:  of the monotonic clock, when the last offer began
  */
 struct net_switch {
 	const struct port_env *env;
@@ -84,7 +87,10 @@ struct net_switch {
 	struct mactable *macs;
 	struct vmtap_switch_stats s;
 	uint64_t moves_seen;
-	uint32_t now_ms;
+	struct snoop *snoop;
+	struct loop_timer sweep;
+	bool unfit_told;
+	uint64_t now_ms;
 	bool slots[SWITCH_PORTS_MAX];
 	struct switch_offer offers[SWITCH_DEPTH];
 };
@@ -92,6 +98,32 @@ struct net_switch {
 /* switch-frames.c */
 extern const struct junction_ops switch_frames_ops;
 void switch_retry(struct loop_task *t);
+
+/* switch-snoop.c: groups */
+
+/** switch_snoop_new() - Return: 0 or -ENOMEM. */
+int switch_snoop_new(struct net_switch *sw);
+
+/** struct switch_group - A frame to a group, at @m, in VLAN @vlan
+ *  @mac: its destination; @l3: where the header behind its EtherType @type is; @scratch: VMTAP_FRAME_MAX bytes */
+struct switch_group {
+	struct switch_member *m;
+	const struct vmtap_frame *frame;
+	const uint8_t *mac;
+	uint32_t l3;
+	uint16_t type, vlan;
+	void *scratch;
+};
+
+enum switch_way {
+	SWITCH_ALL,
+	SWITCH_SOME, /* to those of @to, by their slots */
+	SWITCH_NONE, /* it is to be dropped */
+};
+
+/** switch_snoop() - Where does it go? With snooping only. @work: grows by what it cost. */
+enum switch_way switch_snoop(const struct switch_group *g, struct port_set *to, unsigned *work);
+void switch_snoop_stats(const struct net_switch *sw, struct vmtap_switch_stats *stats);
 
 /* switch-queue.c: to a port */
 

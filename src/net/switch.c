@@ -41,10 +41,10 @@ static void age_fire(struct loop_timer *t)
 {
 	struct net_switch *sw = container_of(t, struct net_switch, age);
 
-	sw->now_ms = (uint32_t)(clock_ns() / NSEC_PER_MSEC);
+	sw->now_ms = clock_ns() / NSEC_PER_MSEC;
 	if (sw->config.age_s)
-		sw->s.aged += mactable_sweep(sw->macs, sw->now_ms, sw->config.age_s * 1000,
-					     mactable_max(sw->macs));
+		sw->s.aged += mactable_sweep(sw->macs, (uint32_t)sw->now_ms,
+					     sw->config.age_s * 1000, mactable_max(sw->macs));
 	look_for_loops(sw);
 	if (mactable_cnt(sw->macs))
 		loop_timer_set(sw->env->loop, t, look_ns(sw));
@@ -138,6 +138,8 @@ static void part(struct switch_member *m)
 	switch_enter(sw);
 	switch_purge(m);
 	mactable_forget(sw->macs, m);
+	if (sw->snoop)
+		snoop_port_left(sw->snoop, m->slot);
 	m->gone = true;
 	m->port = NULL;
 	unlink_member(m);
@@ -237,6 +239,9 @@ static void link_member(struct switch_member *m)
 	sw->slots[m->slot] = true;
 	sw->member_cnt++;
 	m->port->junction = &m->junction;
+	if (sw->snoop)
+		snoop_port_came(sw->snoop, m->slot, m->place.mcast_flood,
+				clock_ns() / NSEC_PER_MSEC);
 }
 
 /* What a port has to know of where it is now. */
@@ -305,7 +310,7 @@ struct net_switch *switch_new(const struct port_env *env, const char *name,
 		sw->name = strdup(name);
 		sw->macs = mactable_new(config->max_macs);
 	}
-	if (sw && sw->name && sw->macs)
+	if (sw && sw->name && sw->macs && (!config->snooping || switch_snoop_new(sw) == 0))
 		return sw;
 	error_errno(err, ENOMEM, name, "make a switch");
 	switch_free(sw);
@@ -322,6 +327,7 @@ void switch_close(struct net_switch *sw)
 		part(sw->members);
 	loop_task_del(sw->env->loop, &sw->retry);
 	loop_timer_del(sw->env->loop, &sw->age);
+	loop_timer_del(sw->env->loop, &sw->sweep);
 	switch_leave(sw);
 }
 
@@ -337,6 +343,7 @@ void switch_free(struct net_switch *sw)
 	switch_close(sw);
 	assert(!sw->inside);
 	mactable_free(sw->macs);
+	snoop_free(sw->snoop);
 	free(sw->name);
 	free(sw);
 }
@@ -354,6 +361,7 @@ void switch_stats(const struct net_switch *sw, struct vmtap_switch_stats *stats)
 	stats->macs = mactable_cnt(sw->macs);
 	stats->macs_max = mactable_max(sw->macs);
 	stats->ports = sw->member_cnt;
+	switch_snoop_stats(sw, stats);
 }
 
 void switch_each_port(const struct net_switch *sw, void (*row)(void *opaque, struct port *p),
@@ -394,4 +402,6 @@ void switch_each_mac(const struct net_switch *sw,
 void switch_flush(struct net_switch *sw)
 {
 	mactable_forget(sw->macs, NULL);
+	if (sw->snoop)
+		snoop_clear(sw->snoop, clock_ns() / NSEC_PER_MSEC);
 }

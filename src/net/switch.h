@@ -4,7 +4,8 @@
  *
  * Model
  *   Addresses are learned where frames come from, and a frame goes to the port behind which its
- *   destination is; what is not known, and groups, go to all (a *flood*). As a hub, everything does. Who
+ *   destination is; what is not known, and groups, go to all (a *flood*), groups with snooping only to
+ *   those who asked for them (net/snoop.h). As a hub, everything does. Who
  *   may talk to whom is said by each port's *place*: isolated ports reach only those that are not, and
  *   VLANs divide the switch; ports with neither vlan nor trunk are a LAN of their own in which tags mean
  *   nothing.
@@ -29,6 +30,7 @@
 #ifndef NET_SWITCH_H
 #define NET_SWITCH_H
 
+#include "net/mcast.h"
 #include "net/port.h"
 #include "net/vlan.h"
 
@@ -40,22 +42,25 @@ struct net_switch;
 /**
  * struct switch_config - What a switch is made with
  * @max_macs: addresses that it knows at most, 1 or more
+ * @snooping: IGMP and MLD; not for a hub
+ * @max_memberships: that snooping knows at most, 1 or more
  * @age_s: seconds after which an address that is silent is forgotten; 0: never
  * @queue_frames, @queue_bytes: that wait for a port at most; bytes FRAMEQ_SIZE_MIN or more
  */
 struct switch_config {
-	bool hub;
-	unsigned max_macs, age_s, queue_frames;
+	bool hub, snooping;
+	unsigned max_macs, max_memberships, age_s, queue_frames;
 	uint32_t queue_bytes;
 };
 
 /**
  * struct switch_place - What a port may do there
  * @vlan: frames without tag are in that VLAN, and it leaves without tag; 0: none
+ * @mcast_flood: with snooping, all groups go there
  * @trunk: frames with a tag of those in @trunk_ids, a bit each, enter and leave as they are
  */
 struct switch_place {
-	bool isolated, trunk;
+	bool isolated, trunk, mcast_flood;
 	uint16_t vlan;
 	uint8_t trunk_ids[(VLAN_ID_MAX + 2) / 8];
 };
@@ -89,7 +94,18 @@ void switch_each_mac(const struct net_switch *sw,
 		     void (*row)(void *opaque, const uint8_t mac[6], unsigned vlan, struct port *p,
 				 unsigned age_ms),
 		     void *opaque);
-/** switch_flush() - Forget all addresses. */
+/** switch_each_group() - What is behind which port: members of groups. @row may not change the switch. */
+void switch_each_group(const struct net_switch *sw,
+		       void (*row)(void *opaque, const struct mcast_addr *group, unsigned vlan,
+				   struct port *p, uint64_t left_ms),
+		       void *opaque);
+/** switch_each_router() - And routers of multicast; of @querier, only is_ip6 says something unless
+ *  @asks: then it is who asked last in that VLAN, and from there. */
+void switch_each_router(const struct net_switch *sw,
+			void (*row)(void *opaque, const struct mcast_addr *querier, bool asks,
+				    unsigned vlan, struct port *p, uint64_t left_ms),
+			void *opaque);
+/** switch_flush() - Forget all addresses and groups. */
 void switch_flush(struct net_switch *sw);
 
 #endif
