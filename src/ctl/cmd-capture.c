@@ -251,8 +251,9 @@ static const struct command_arg start_args[] = {
 	{ "count", ARG_INT, .max = INT64_MAX, .help = "ends after so many frames; 0: does not" },
 	{ "files", ARG_INT, .max = VMTAP_CAPTURE_FILES_MAX,
 	  .help = "files to be written in turn, the oldest is overwritten" },
-	{ "file-size", ARG_INT, .max = INT64_MAX, .help = "bytes of each, 65536 or more" },
-	{ "buffer", ARG_INT, .max = 1 << 30,
+	{ "file-size", ARG_INT, .max = INT64_MAX, .factor = 1024,
+	  .help = "bytes of each, 65536 or more" },
+	{ "buffer", ARG_INT, .max = 1 << 30, .factor = 1024,
 	  .help = "bytes that may wait for the disk, a power of two; default: 8 MiB for each queue "
 		  "pair" },
 	{ 0 },

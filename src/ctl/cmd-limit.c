@@ -117,11 +117,13 @@ static const struct command_arg throttle_args[] = {
 	{ "direction", ARG_STRING, .choices = "both|rx|tx",
 	  .help = "rx: what enters by the port; tx: what leaves by it; both, each by itself: the "
 		  "default" },
-	{ "rate", ARG_INT, .min = 0, .max = RATE_MAX, .help = "bits a second; 0: no limit" },
-	{ "burst", ARG_INT, .min = 0, .max = BURST_MAX,
+	{ "rate", ARG_INT, .min = 0, .max = RATE_MAX, .factor = 1000,
+	  .help = "bits a second; 0: no limit" },
+	{ "burst", ARG_INT, .min = 0, .max = BURST_MAX, .factor = 1024,
 	  .help = "bytes that may pass at once when nothing did for a while; 0, and without it "
 		  "when there is a rate: what 50 ms of the rate bring" },
-	{ "pps", ARG_INT, .min = 0, .max = RATE_MAX, .help = "frames a second; 0: no limit" },
+	{ "pps", ARG_INT, .min = 0, .max = RATE_MAX, .factor = 1000,
+	  .help = "frames a second; 0: no limit" },
 	{ 0 },
 };
 

@@ -49,6 +49,7 @@ enum role {
  * struct command_arg - An argument
  * @min, @max: ARG_INT and ARG_NUMBER: bounds, when @min < @max
  * @choices:   ARG_STRING: "a|b|c"; NULL: any
+ * @factor:    ARG_INT: as a word it may end in k, M, G or T: powers of 1000 or 1024; 0: it may not
  */
 struct command_arg {
 	const char *name;
@@ -57,6 +58,7 @@ struct command_arg {
 	int64_t min, max;
 	const char *choices;
 	const char *help;
+	int64_t factor;
 };
 
 struct call;

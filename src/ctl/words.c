@@ -2,6 +2,7 @@
 /* Commands in words that a person types. */
 #include "ctl/words.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,14 +76,28 @@ static json_t *truth(const char *text)
 	return NULL;
 }
 
-static json_t *integer(const char *text)
+/* @factor: of a suffix; 0: there may be none. */
+static json_t *integer(const char *text, int64_t factor)
 {
+	static const char suffixes[] = "kmgt";
+	const char *suffix;
 	char *end;
 	long long value;
+	int64_t result;
 
 	errno = 0;
 	value = strtoll(text, &end, 0);
-	return errno || end == text || *end ? NULL : json_integer(value);
+	if (errno || end == text)
+		return NULL;
+	result = value;
+	suffix = *end && factor ? strchr(suffixes, tolower((unsigned char)*end)) : NULL;
+	if (suffix) {
+		end++;
+		for (ptrdiff_t power = suffix - suffixes; power >= 0; power--)
+			if (__builtin_mul_overflow(result, factor, &result))
+				return NULL;
+	}
+	return *end ? NULL : json_integer(result);
 }
 
 static json_t *number(const char *text)
@@ -114,7 +129,7 @@ static json_t *array(const char *text)
 /* Whatever it looks like: of a key that only the server knows. */
 static json_t *guess(const char *text)
 {
-	json_t *j = integer(text);
+	json_t *j = integer(text, 0);
 
 	if (!j)
 		j = truth(text);
@@ -123,15 +138,15 @@ static json_t *guess(const char *text)
 	return j ? j : json_string(text);
 }
 
-static json_t *value(enum arg_kind kind, const char *text)
+static json_t *value(const struct command_arg *arg, const char *text)
 {
-	switch (kind) {
+	switch (arg->kind) {
 	case ARG_STRING:
 		return json_string(text);
 	case ARG_BOOL:
 		return truth(text);
 	case ARG_INT:
-		return integer(text);
+		return integer(text, arg->factor);
 	case ARG_NUMBER:
 		return number(text);
 	case ARG_OBJECT:
@@ -180,10 +195,14 @@ static int add(const struct command *cmd, json_t *args, const char *word, struct
 	if (!arg)
 		return error_set(err, EINVAL, cmd->name, "read its arguments",
 				 "\"%.60s\" is one too many", word);
-	j = value(arg->kind, word);
-	if (!j)
-		return error_set(err, EINVAL, cmd->name, "read its arguments",
-				 "%s cannot be \"%.60s\"", arg->name, word);
+	j = value(arg, word);
+	if (!j) {
+		error_set(err, EINVAL, cmd->name, "read its arguments", "%s cannot be \"%.60s\"",
+			  arg->name, word);
+		error_remedy(err, "it takes: %s%s", kind_name(arg->kind),
+			     arg->factor ? ", as in 100 or 100M" : "");
+		return -EINVAL;
+	}
 	json_object_set_new(args, arg->name, j);
 	return 0;
 }

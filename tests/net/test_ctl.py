@@ -571,6 +571,9 @@ def test_a_person_types_it(ns, server):
     assert [row["id"] for row in json.loads(ok("ports", options=["--json"]))] == ["vm0", "n"]
     assert json.loads(ok("stats", "n", options=["--json"]))[0]["rx"]["frames"] == 0
     assert ok("set", "link", "n", "down") == ""
+    assert ok("throttle", "set", "n", "both", "20M", "burst=64k", "pps=3k") == ""
+    assert json.loads(ok("throttle", "n", options=["--json"]))[0]["rx"] == {
+        "rate": 20000000, "burst": 65536, "pps": 3000}
     assert ok("port", "del", "n") == "" and ok("netdev_del", "vm0") == ""
     assert ok("ports") == "[]\n" or ok("ports") == ""
     assert "port add" in ok("help") and "netdev" not in ok("help", "port", "add")
@@ -584,6 +587,12 @@ def test_a_person_types_it(ns, server):
     (["connect", "a", "b", "c"], 2, "too many"),
     (["port", "del", "nix"], 1, "nix"),
     (["port", "add", "tap,nosuch=1"], 1, "nosuch"),
+    (["throttle", "set", "n", "rate=fast"], 2, "it takes: integer, as in 100 or 100M"),
+    (["throttle", "set", "n", "rate=1.5M"], 2, "rate cannot be"),
+    (["throttle", "set", "n", "rate=9999999T"], 2, "rate"),
+    (["throttle", "set", "n", "rate=99999999999T"], 2, "rate cannot be"),
+    (["throttle", "set", "n", "rate=5MM"], 2, "rate cannot be"),
+    (["throttle", "set", "n", "rate=M"], 2, "rate cannot be"),
 ])
 def test_words_that_are_wrong(server, words, status, says):
     done = server.ctl(*words)
