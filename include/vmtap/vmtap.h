@@ -377,6 +377,38 @@ int vmtap_del_fd(struct vmtap *v, const char *name, struct vmtap_error *err);
 /** vmtap_take_fd() - Have a named descriptor back. Return: owned; -ENOENT. */
 int vmtap_take_fd(struct vmtap *v, const char *name, struct vmtap_error *err);
 
+/**
+ * struct vmtap_keeper - Who keeps descriptors of ports for the next run of the program
+ * @size: sizeof(struct vmtap_keeper)
+ * @find: a port is being opened: what did an earlier run leave of it? Return: a descriptor, which the port takes
+ *        and checks before it uses it; -ENOENT: none
+ * @keep: have a copy of @fd, which is borrowed, kept until the next run. Called again for what @find gave, when it
+ *        is in use
+ * @drop: have it kept no longer. The port closes its own afterwards: when @drop returns and no copy is left, the
+ *        device goes with that, as it does without a keeper
+ *
+ * An interface lives as long as a descriptor of its TAP is open, wherever that is: where a service manager keeps
+ * copies (sd_notify(3), FDSTORE=1) while the program restarts, the interface stays what it is, and frames wait
+ * in it. @port is the name of the port, @role which of its descriptors it is: "queue0", "queue1", ... of a `tap` or
+ * `bridge` port that opened its device itself.
+ *
+ * All are called from the instance's thread, inside of whatever opens, closes or changes the port, and call
+ * nothing of the library.
+ */
+struct vmtap_keeper {
+	size_t size;
+	int (*find)(void *opaque, const char *port, const char *role);
+	void (*keep)(void *opaque, const char *port, const char *role, int fd);
+	void (*drop)(void *opaque, const char *port, const char *role);
+	void *opaque;
+};
+
+/** vmtap_set_keeper() - Before ports are opened. @keeper is copied. Since version 0.2. */
+void vmtap_set_keeper(struct vmtap *v, const struct vmtap_keeper *keeper);
+/** vmtap_leave_kept() - The program ends and may come again: from now on, what ports have with the keeper stays
+ *  there when they close. Since version 0.2. */
+void vmtap_leave_kept(struct vmtap *v);
+
 /** vmtap_version() - VMTAP_VERSION of the library that runs. */
 const char *vmtap_version(void);
 

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "loop/loop.h"
+#include "net/keeper.h"
 #include "net/link.h"
 #include "net/port-type.h"
 #include "net/port.h"
@@ -35,7 +36,9 @@ struct vmtap {
 	struct log log;
 	struct port_env env;
 	struct vmtap_config config;
-	struct vmtap_port *ports; /* newest first */
+	struct vmtap_keeper keeper;	/* the application's */
+	struct port_keeper port_keeper; /* in front of it */
+	struct vmtap_port *ports;	/* newest first */
 	struct vmtap_link *links;
 	struct vmtap_switch *switches;
 	struct named_fd *fds;

@@ -55,6 +55,7 @@ struct closer;
 struct counts;
 struct port;
 struct port_hook;
+struct port_keeper;
 struct port_lane;
 struct port_loan;
 struct port_vhost;
@@ -162,7 +163,8 @@ struct port_env {
 	int (*take_fd)(void *opaque, const char *name);
 	/* the same, borrowed: it stays where it is */
 	int (*find_fd)(void *opaque, const char *name);
-	int cancel_fd;	       /* readable: long waits end with -ECANCELED; -1: none */
+	const struct port_keeper *keeper; /* net/keeper.h; NULL: nothing outlives the program */
+	int cancel_fd;			  /* readable: long waits end with -ECANCELED; -1: none */
 	struct counts *counts; /* asks the kernel what it counts of interfaces; NULL: nobody does */
 	/* everything ends: for descriptors whose closing takes long; NULL: close them at once */
 	struct closer *closer;

@@ -3,8 +3,9 @@
  * The insides of the `tap` port.
  *
  * tap.c is the port, tap-rx.c moves frames from the TAP and tap-tx.c towards it, tap-open.c
- * opens and closes the device, tap-helper.c has a bridge helper do it, tap-opts.c has the
- * options, tap-steering.c says which queue a frame comes on, tap-drops.c what never came, tap-type.c puts them together to the types
+ * opens and closes the device, tap-helper.c has a bridge helper do it, tap-keep.c leaves it to the
+ * next run of the program and goes on where an earlier one ended, tap-opts.c has the options,
+ * tap-steering.c says which queue a frame comes on, tap-drops.c what never came, tap-type.c puts them together to the types
  * `tap` and `bridge`.
  * macvtap.c makes or finds a macvtap and hands its descriptors to all of these;
  * macvtap-explain.c has the words for its errors.
@@ -107,8 +108,10 @@ struct tap {
 	bool may_block;
 	bool steered;
 	int steering_fd;
-	bool created;		/* it did not exist before */
-	bool script_ran;	/* so the down script is due */
+	bool created;	 /* it did not exist before */
+	bool script_ran; /* so the down script is due */
+	bool kept;	 /* the keeper has its queues; @bare: as they are without the script */
+	bool bare;
 	bool vhost_away;	/* there is no device for the queues' @vhost */
 	struct loop_watch gone; /* tells that it is deleted, for queues that are taken */
 	struct log_limit down_limit;
@@ -196,6 +199,18 @@ void tap_steering_undo(struct tap *t);
 /** tap_steering_check() - Is there such a program? Changes nothing. Return: 0 or -errno and @err. */
 int tap_steering_check(const struct port_env *env, const struct tap_opts *opts,
 		       const struct conf *conf, struct vmtap_error *err);
+
+/* tap-keep.c, descriptors that outlive the program */
+
+/** tap_keep_find() - Go on with what an earlier run left. Return: 1: done; 0: there is nothing of use;
+ *  -errno and @err. */
+int tap_keep_find(struct tap *t, struct vmtap_error *err);
+/** tap_keep() - The device is open and set up: have its queues kept. */
+void tap_keep(struct tap *t);
+/** tap_keep_drop() - No longer. Fine when they are not. */
+void tap_keep_drop(struct tap *t);
+/** tap_keep_down() - The port closes: the down script, and what stays behind. */
+void tap_keep_down(struct tap *t);
 
 /* tap-vhost.c, the kernel's vhost-net beside the queues */
 

@@ -146,7 +146,9 @@ static void say_open(const struct tap *t)
 	const struct port_env *env = t->port.env;
 
 	log_msg(env->log, VMTAP_LOG_INFO, t->port.name, "%s %s, %u queue%s, %s virtio-net header",
-		t->opts.source == TAP_FROM_NAME && t->created ? "created" : "attached to",
+		t->kept						? "went on with"
+		: t->opts.source == TAP_FROM_NAME && t->created ? "created"
+								: "attached to",
 		t->ifname, t->queue_cnt, t->queue_cnt == 1 ? "" : "s",
 		t->hdr_len ? "with" : "without");
 }
@@ -157,12 +159,14 @@ static int open_device(struct tap *t, const struct conf *conf, struct vmtap_erro
 
 	if (t->opts.source == TAP_FROM_FDS)
 		return take_fds(t, conf, err);
+	ret = tap_keep_find(t, err);
+	if (ret < 0)
+		return ret;
 	if (t->opts.source == TAP_FROM_HELPER)
-		return open_by_helper(t, conf, err);
-	ret = tap_device_open(t, err);
+		return ret ? 0 : open_by_helper(t, conf, err);
 	if (!ret)
-		ret = tap_device_up(t, err);
-	return ret;
+		ret = tap_device_open(t, err);
+	return ret < 0 ? ret : tap_device_up(t, err);
 }
 
 static struct port *open_type(const struct port_env *env, const char *name, const struct conf *conf,
@@ -187,11 +191,13 @@ static struct port *open_type(const struct port_env *env, const char *name, cons
 	if (!ret)
 		ret = tap_device_keep(t, err);
 	if (ret < 0) {
-		t->script_ran = false; /* no down script for what did not come up */
+		/* no down script for what did not come up */
+		t->script_ran = t->script_ran && t->kept && !t->bare;
 		port_free(&t->port);
 		return NULL;
 	}
 	say_open(t);
+	tap_keep(t);
 	return &t->port;
 }
 

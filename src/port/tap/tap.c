@@ -44,6 +44,7 @@ static void device_lost(struct tap *t)
 	char name[80];
 
 	tap_vhost_device(t, false);
+	tap_keep_drop(t);
 	tap_device_close(t);
 	if (t->opts.reconnect_ms) {
 		log_msg(t->port.env->log, VMTAP_LOG_WARNING, t->port.name,
@@ -276,6 +277,7 @@ static int attach_again(struct tap *t, struct vmtap_error *err)
 		ret = tap_device_keep(t, err);
 	if (ret < 0)
 		return ret;
+	tap_keep(t);
 	port_enter(&t->port);
 	ret = watch_queues(t);
 	if (ret == 0) {
@@ -298,6 +300,7 @@ static void retry_fire(struct loop_timer *timer)
 	if (attach_again(t, &err) == 0)
 		return;
 	port_enter(&t->port);
+	tap_keep_drop(t);
 	tap_device_close(t);
 	port_leave(&t->port);
 	if (err.code && log_allow(&t->down_limit, &suppressed))
@@ -399,7 +402,7 @@ void tap_close(struct port *p)
 	for (unsigned i = 0; i < t->queue_cnt; i++)
 		lane_purge(t->lanes[i]);
 	tap_vhost_close(t);
-	tap_device_down(t);
+	tap_keep_down(t);
 	tap_device_close(t);
 	fd_close(&t->steering_fd);
 }
