@@ -8,6 +8,8 @@
 #include "cli/notify.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -21,6 +23,8 @@
 #define FDS_MAX 253
 /** A manager that does not read is not waited for any longer. */
 #define PATIENCE_S 1
+/** The same for what it was told. */
+#define BARRIER_MS 5000
 
 /* Return: length of the address; 0: there is none, or it is none that we know. */
 static socklen_t address(struct sockaddr_un *addr)
@@ -84,6 +88,25 @@ static int tell(const char *state, const int *fds, unsigned cnt)
 void notify_manager(const char *state)
 {
 	tell(state, NULL, 0);
+}
+
+/* The manager closes the pipe's end when it comes to the message. */
+int notify_barrier(void)
+{
+	struct pollfd wait = { .events = 0 };
+	int ends[2], ret;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -errno;
+	wait.fd = ends[0];
+	ret = tell("BARRIER=1", &ends[1], 1);
+	close(ends[1]);
+	if (!ret) {
+		ret = poll(&wait, 1, BARRIER_MS);
+		ret = ret < 0 ? -errno : ret ? 0 : -ETIMEDOUT;
+	}
+	close(ends[0]);
+	return ret;
 }
 
 int notify_fds(const char *state, const int *fds, unsigned cnt)

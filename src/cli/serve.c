@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/fdstore.h"
 #include "cli/inherit.h"
 #include "cli/notify.h"
 #include "cli/service.h"
@@ -34,8 +35,10 @@ struct serve {
 	struct state *state;
 	struct server *server;
 	struct service *service;
-	struct inherit inherit;	 /* what the service manager passed and nobody has taken yet */
-	struct metrics *metrics; /* NULL: nobody asked for them */
+	struct inherit inherit; /* what the service manager passed and nobody has taken yet */
+	struct fdstore *store;	/* of it, what an earlier run has stored */
+	const struct conffile *conffile; /* as it was read first; NULL: there is none */
+	struct metrics *metrics;	 /* NULL: nobody asked for them */
 	int signal_fd;
 	bool hup; /* SIGHUP came */
 };
@@ -217,10 +220,12 @@ static int take_inherited(struct serve *s)
 {
 	struct vmtap_error err = { 0 };
 
-	if (inherit_take(&s->inherit, &err) == 0)
-		return 0;
-	log_failure(s->cli, &err);
-	return exit_code_of(&err);
+	if (inherit_take(&s->inherit, &err) < 0) {
+		log_failure(s->cli, &err);
+		return exit_code_of(&err);
+	}
+	s->store = fdstore_new(&s->inherit);
+	return s->store ? 0 : failure(s->cli, "start", strerror(ENOMEM), "", ENOMEM);
 }
 
 /* The socket that the service manager has made, else a path. Return: 0 or an exit status. */
@@ -238,15 +243,20 @@ static int find_control(struct serve *s, struct server_config *server)
 	return 0;
 }
 
-/* What nobody wanted is not kept open for nothing. */
+/* What nobody wanted is not kept open for nothing, nor passed again. */
 static void drop_inherited(struct serve *s)
 {
-	for (unsigned i = 0; i < s->inherit.cnt; i++)
-		if (s->inherit.fds[i].fd >= 0)
-			state_log(
-				s->state, VMTAP_LOG_WARNING, "",
-				"the descriptor \"%.60s\" of the service manager has no use here and is closed",
-				s->inherit.fds[i].name);
+	for (unsigned i = 0; i < s->inherit.cnt; i++) {
+		const struct inherited *it = &s->inherit.fds[i];
+
+		if (it->fd < 0)
+			continue;
+		state_log(
+			s->state, VMTAP_LOG_WARNING, "",
+			"the descriptor \"%.60s\" of the service manager has no use here and is closed",
+			it->name);
+		fdstore_remove(it->name);
+	}
 	inherit_close(&s->inherit);
 }
 
@@ -309,10 +319,13 @@ static int start(struct serve *s)
 		return exit_code_of(&err);
 	}
 	ret = begin_metrics(s, &server);
-	if (!ret)
-		ret = begin_file(s);
 	if (ret)
 		return ret;
+	fdstore_begin(s->store, s->state, s->conffile);
+	ret = begin_file(s);
+	if (ret)
+		return ret;
+	fdstore_settle(s->store);
 	drop_inherited(s);
 	state_log(s->state, VMTAP_LOG_INFO, "", "ready; control socket \"%s\"",
 		  server.path ? server.path : "of the service manager");
@@ -350,22 +363,24 @@ static void finish(struct serve *s)
 	metrics_free(s->metrics);
 	server_free(s->server);
 	service_free(s->service);
+	if (s->state)
+		vmtap_leave_kept(state_instance(s->state));
 	state_free(s->state);
 	reload_free(s->file);
 	if (s->signal_fd >= 0)
 		close(s->signal_fd);
 	inherit_close(&s->inherit);
+	fdstore_free(s->store);
 }
 
-static int serve(const struct cli *cli)
+static int serve(const struct cli *cli, const struct conffile *f)
 {
-	struct serve s = { .cli = cli, .signal_fd = -1 };
+	struct serve s = { .cli = cli, .conffile = f, .signal_fd = -1 };
 	int ret = take_inherited(&s);
 
-	if (ret)
-		return ret;
 	allow_descriptors();
-	ret = start(&s);
+	if (!ret)
+		ret = start(&s);
 	if (!ret)
 		ret = run(&s);
 	finish(&s);
@@ -396,13 +411,13 @@ int cmd_serve(const struct cli *cli, int argc, char **argv)
 			       "add them over the control socket, or put them into a file: -c FILE",
 			       EINVAL);
 	if (!cli->config)
-		return serve(cli);
+		return serve(cli, NULL);
 	f = read_file(cli, &ret);
 	if (!f)
 		return ret;
 	ret = apply_options(&own, f);
 	if (!ret)
-		ret = serve(&own);
+		ret = serve(&own, f);
 	conffile_free(f);
 	return ret;
 }

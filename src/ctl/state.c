@@ -22,6 +22,7 @@ struct lan {
  * struct entry - A port
  * @link, @peer: the port that it is joined to, whose entry has the same @link
  * @lan: the switch that it is joined to
+ * @of_file: it is described in the configuration file
  */
 struct entry {
 	struct lan *lan;
@@ -29,15 +30,16 @@ struct entry {
 	char *spec;
 	struct vmtap_link *link;
 	struct entry *peer;
-	bool link_up;
+	bool link_up, of_file;
 };
 
-/** struct state - @entries: in the order of their opening */
+/** struct state - @entries: in the order of their opening. @passing: the one that is being opened or closed */
 struct state {
 	struct vmtap *v;
 	struct vmtap_config config; /* its log and opaque are the program's */
 	struct entry **entries;
 	unsigned cnt, room;
+	struct entry *passing;
 	struct lan *lans; /* in the order in which they were made */
 	struct state_observer *observers;
 	struct reload *file;
@@ -265,6 +267,13 @@ const char *state_port_spec(struct state *s, const char *name)
 	return e ? e->spec : NULL;
 }
 
+const char *state_file_spec(const struct state *s, const char *name)
+{
+	const struct entry *e = s->passing ? s->passing : find(s, name);
+
+	return e && e->of_file ? e->spec : NULL;
+}
+
 bool state_port_link_up(struct state *s, const char *name)
 {
 	const struct entry *e = find(s, name);
@@ -324,7 +333,16 @@ static void entry_free(struct entry *e)
 	free(e);
 }
 
-struct vmtap_port *state_port_open(struct state *s, const char *spec, struct vmtap_error *err)
+static void close_entry(struct state *s, struct entry *e)
+{
+	s->passing = e;
+	vmtap_port_close(e->port);
+	s->passing = NULL;
+	entry_free(e);
+}
+
+static struct vmtap_port *open_entry(struct state *s, const char *spec, bool of_file,
+				     struct vmtap_error *err)
 {
 	struct entry *e = calloc(1, sizeof(*e));
 
@@ -335,15 +353,17 @@ struct vmtap_port *state_port_open(struct state *s, const char *spec, struct vmt
 		entry_free(e);
 		return NULL;
 	}
+	e->of_file = of_file;
+	s->passing = e;
 	e->port = vmtap_port_open(s->v, spec, err);
+	s->passing = NULL;
 	if (!e->port) {
 		entry_free(e);
 		return NULL;
 	}
 	if (find_lan(s, vmtap_port_name(e->port))) {
 		taken(vmtap_port_name(e->port), "port", "switch", err);
-		vmtap_port_close(e->port);
-		entry_free(e);
+		close_entry(s, e);
 		return NULL;
 	}
 	e->link_up = true;
@@ -352,13 +372,18 @@ struct vmtap_port *state_port_open(struct state *s, const char *spec, struct vmt
 	return e->port;
 }
 
+struct vmtap_port *state_port_open(struct state *s, const char *spec, struct vmtap_error *err)
+{
+	return open_entry(s, spec, false, err);
+}
+
 int state_port_add(struct state *s, const char *spec, struct vmtap_error *err)
 {
 	struct vmtap_error local = { 0 };
 
 	if (!err)
 		err = &local;
-	return state_port_open(s, spec, err) ? 0 : -err->code;
+	return open_entry(s, spec, true, err) ? 0 : -err->code;
 }
 
 int state_port_change(struct state *s, const char *name, const char *spec, struct vmtap_error *err)
@@ -416,8 +441,7 @@ static void del(struct state *s, struct entry *e)
 	while (s->entries[at] != e)
 		at++;
 	memmove(&s->entries[at], &s->entries[at + 1], (--s->cnt - at) * sizeof(struct entry *));
-	vmtap_port_close(e->port);
-	entry_free(e);
+	close_entry(s, e);
 	ctl_event(s, "PORT_DELETED", data);
 }
 

@@ -33,13 +33,14 @@ os.execvp(sys.argv[2], sys.argv[2:])
 
 
 class Manager:
-    """@said: lines that came, in order. @store: name -> descriptors."""
+    """@said: lines that came, in order. @store: name -> descriptors. @deaf: barriers are not answered."""
 
     def __init__(self, folder):
         self.path = os.path.join(folder, "notify")
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.sock.bind(self.path)
         self.said, self.store = [], {}
+        self.deaf, self.barriers = False, []
         self.news = threading.Condition()
         self.thread = threading.Thread(target=self._listen, daemon=True)
         self.thread.start()
@@ -60,7 +61,9 @@ class Manager:
         name = next((line[7:] for line in lines if line.startswith("FDNAME=")), "stored")
         if "FDSTORE=1" in lines:
             self.store.setdefault(name, []).extend(fds)
-        elif fds:
+        elif self.deaf:
+            self.barriers += fds
+        elif fds:  # BARRIER=1 among them: closing is the answer
             self._close(fds)
         if "FDSTOREREMOVE=1" in lines:
             self._close(self.store.pop(name, []))
@@ -98,6 +101,7 @@ class Manager:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
             sock.sendto(b"END", self.path)
         self.thread.join(10)
+        self._close(self.barriers)
         self.sock.close()
         os.unlink(self.path)
         for fds in self.store.values():

@@ -5,8 +5,8 @@
  * tap.c is the port, tap-rx.c moves frames from the TAP and tap-tx.c towards it, tap-open.c
  * opens and closes the device, tap-helper.c has a bridge helper do it, tap-keep.c leaves it to the
  * next run of the program and goes on where an earlier one ended, tap-opts.c has the options,
- * tap-steering.c says which queue a frame comes on, tap-drops.c what never came, tap-type.c puts them together to the types
- * `tap` and `bridge`.
+ * tap-steering.c says which queue a frame comes on, tap-drops.c what never came, tap-type.c puts
+ * them together to the types `tap` and `bridge`.
  * macvtap.c makes or finds a macvtap and hands its descriptors to all of these;
  * macvtap-explain.c has the words for its errors.
  */
