@@ -334,8 +334,8 @@ void link_close(struct link *l)
 {
 	if (l->closed || !l->ports[0])
 		return;
-	l->closed = true;
 	port_enter(l->ports[0]);
+	l->closed = true;
 	for (unsigned i = 0; i < l->lane_cnt; i++)
 		if (l->lanes[i].link)
 			part(&l->lanes[i]);
