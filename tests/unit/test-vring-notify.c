@@ -42,6 +42,24 @@ static void calls_once_a_batch(void **state)
 	}
 }
 
+static void calls_are_counted_where_somebody_is_called(void **state)
+{
+	begin(8, *state);
+	for (unsigned i = 0; i < 10; i++) {
+		add(0, 64, true);
+		serve_many(1);
+		take(1);
+	}
+	assert_int_equal(fd_count(t.call), 10);
+	assert_int_equal(vring_calls(t.ring), 10);
+	vring_set_fds(t.ring, -1, -1);
+	add(0, 64, true);
+	serve_many(1);
+	vring_call(t.ring);
+	take(1);
+	assert_int_equal(vring_calls(t.ring), 10);
+}
+
 static void does_not_call_who_does_not_want_it(void **state)
 {
 	begin(8, *state);
@@ -332,6 +350,7 @@ static void is_blank_until_the_driver_wrote_it(void **state)
 
 static const struct CMUnitTest tests[] = {
 	BOTH(calls_once_a_batch),
+	BOTH(calls_are_counted_where_somebody_is_called),
 	ALL(does_not_call_who_does_not_want_it),
 	CASE(calls_for_the_place_that_the_driver_named, split_event),
 	CASE(calls_for_the_place_that_the_driver_named, packed_event),
