@@ -186,6 +186,10 @@ tsan() {
 	suite "$frames tests/net/test_vhost_user_load.py tests/net/test_vhost_user_wrong.py tests/net/test_ctl.py" \
 		"vhost-user and the control socket with workers under the thread sanitizer" \
 		VMTAP_BUILD="$PWD/build-tsan" VMTAP="$PWD/build-tsan/vmtap" VMTAP_ARGS=--workers=2
+	# Those that have workers themselves; a client under it hears no signal while it waits.
+	suite "tests/net/test_capture_vhost_user.py tests/net/test_ctl_races.py tests/net/test_switch_vhost_user.py -k workers" \
+		"captures, switches and racing clients with workers under the thread sanitizer" \
+		VMTAP_BUILD="$PWD/build-tsan" VMTAP="$PWD/build-tsan/vmtap" VMTAP_CLIENT="$PWD/build/vmtap"
 	unset TSAN_OPTIONS
 }
 

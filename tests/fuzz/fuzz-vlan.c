@@ -105,8 +105,8 @@ static void check_hdr(const struct vmtap_frame *f, const struct vmtap_frame *out
 }
 
 /* The tag that was put into @tagged comes out: @plain, of @len bytes. */
-static void back(const struct vmtap_frame *tagged, const struct vmtap_net_hdr *hdr, const uint8_t *plain,
-		 uint32_t len)
+static void back(const struct vmtap_frame *tagged, const struct vmtap_net_hdr *hdr,
+		 const uint8_t *plain, uint32_t len)
 {
 	struct vlan_edit e = { .cut = true };
 	struct iovec *iov = list_for(tagged);

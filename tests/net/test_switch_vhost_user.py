@@ -244,6 +244,8 @@ def test_after_a_kill_the_guests_go_on(lan, args):
         kernel_hears(lan, 10 * turn)
         b.send(frame(10 * turn + 1, dst=A, src=B))
         hears(a, 10 * turn + 1)
+        for vm in a, b:      # or what is in flight would be sent once more
+            wait_until(lambda vm=vm: (vm.do("reap 1"), vm.state()["queues"][1]["out"] == 0)[1])
         lan.server.proc.kill()
         lan.server.proc.wait()
         lan.start()

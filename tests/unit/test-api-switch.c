@@ -44,7 +44,9 @@ static void on_closed(void *opaque)
 	((struct app *)opaque)->closed++;
 }
 
-static const struct vmtap_app_ops ops = { .size = sizeof(ops), .frames = take, .closed = on_closed };
+static const struct vmtap_app_ops ops = { .size = sizeof(ops),
+					  .frames = take,
+					  .closed = on_closed };
 
 static int setup(void **state)
 {
@@ -229,17 +231,24 @@ static void addresses_are_listed_and_forgotten(void **state)
 static void what_is_wrong_in_a_description_is_said(void **state)
 {
 	static const char *const wrong[] = {
-		"switch,id=lan",	"switch,max-macs=0", "switch,colour=red", "switch,isolated=on",
-		"switch,age-s=-1",	"tap,ifname=x",	     "",		  "{\"type\":\"switch\"",
-		"switch,queue-size=17", "switch,id=a",
+		"switch,id=lan",
+		"switch,max-macs=0",
+		"switch,colour=red",
+		"switch,isolated=on",
+		"switch,age-s=-1",
+		"tap,ifname=x",
+		"",
+		"{\"type\":\"switch\"",
+		"switch,queue-size=17",
+		"switch,id=a",
 	};
 
 	for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
 		memset(&err, 0, sizeof(err));
 		assert_null(vmtap_switch_new(v, wrong[i], &err));
 		if (!err.code || !err.object[0] || !err.action[0] || !err.reason[0])
-			fail_msg("%s: code %d, \"%s\" \"%s\" \"%s\"", wrong[i], err.code, err.object,
-				 err.action, err.reason);
+			fail_msg("%s: code %d, \"%s\" \"%s\" \"%s\"", wrong[i], err.code,
+				 err.object, err.action, err.reason);
 		assert_null(vmtap_switch_new(v, wrong[i], NULL));
 	}
 }
@@ -247,7 +256,8 @@ static void what_is_wrong_in_a_description_is_said(void **state)
 static void names_are_given_and_made_up(void **state)
 {
 	struct vmtap_switch *one = vmtap_switch_new(v, "switch", &err);
-	struct vmtap_switch *two = vmtap_switch_new(v, "{\"type\": \"switch\", \"id\": \"json\"}", &err);
+	struct vmtap_switch *two =
+		vmtap_switch_new(v, "{\"type\": \"switch\", \"id\": \"json\"}", &err);
 
 	assert_non_null(one);
 	assert_non_null(two);
@@ -477,10 +487,18 @@ static const struct {
 	unsigned third; /* frames that the third port gets of those that were sent before */
 	unsigned ports; /* left in the switch */
 } acts[] = {
-	{ close_self, 1, 2 },	   { close_next, 0, 2 }, { close_sender, 1, 2 },
-	{ close_all, 0, 0 },	   { remove_self, 1, 2 }, { remove_next, 0, 2 },
-	{ remove_and_add_self, 1, 3 }, { free_switch, 0, 0 }, { free_switch_and_close_all, 0, 0 },
-	{ move_to_another, 1, 2 }, { add_one, 1, 4 },	  { answer_all, 2, 3 },
+	{ close_self, 1, 2 },
+	{ close_next, 0, 2 },
+	{ close_sender, 1, 2 },
+	{ close_all, 0, 0 },
+	{ remove_self, 1, 2 },
+	{ remove_next, 0, 2 },
+	{ remove_and_add_self, 1, 3 },
+	{ free_switch, 0, 0 },
+	{ free_switch_and_close_all, 0, 0 },
+	{ move_to_another, 1, 2 },
+	{ add_one, 1, 4 },
+	{ answer_all, 2, 3 },
 	{ flush, 1, 3 },
 };
 
