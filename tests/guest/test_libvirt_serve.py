@@ -21,7 +21,7 @@ import pytest
 
 import sandbox
 import vmtap
-from ctl import Client
+from ctl import Client, Refused
 from domain import Domain, blocks, missing, run_folder
 from flow import Flow
 from guest import Transfer
@@ -251,6 +251,13 @@ def test_another_address_than_its_own_takes_a_guest_nowhere(lab):
     assert lab.stats()["vm2"]["rx"]["drops"]["filtered"] > before.get("filtered", 0)
     address(own)
     wait_until(lambda: lab.reaches("vm2", HOST), 60)
+
+
+def test_a_tap_that_is_open_is_not_a_port_as_well(lab):
+    keys = {"type": "tap", "id": "more", "ifname": "vm1", "script": "no", "downscript": "no"}
+    with pytest.raises(Refused, match="qemu.* has the device open"):
+        lab.ctl.run("port_add", **keys)
+    assert lab.reaches("vm1", HOST)
 
 
 def test_the_eyes_agree(lab):
