@@ -1055,6 +1055,9 @@ enum vmtap_ping_fate {
  * @hand_over_ns: from there until the port's outside had taken it; VMTAP_PING_HELD: until it was given up
  * @outside_ns:   VMTAP_PING_ANSWERED: from there until that thread had the answer: the wire, the host or the
  *                guest, and how long the answer waited to be read
+ * @busy_ns:      of these, how long the thread was not waiting for it: an answer may have waited that long to be
+ *                read, and not longer. 0 where the answer came to another thread than sent the probe, or another loop
+ *                waits for vmtap_fd()
  * @mac, @address: VMTAP_PING_ANSWERED: who answered first
  */
 struct vmtap_ping_probe {
@@ -1062,7 +1065,7 @@ struct vmtap_ping_probe {
 	enum vmtap_ping_fate fate;
 	enum vmtap_drop cause;
 	unsigned queue;
-	uint64_t wait_ns, hand_over_ns, outside_ns;
+	uint64_t wait_ns, hand_over_ns, outside_ns, busy_ns;
 	unsigned char mac[6];
 	char address[VMTAP_ADDRESS_TEXT];
 };

@@ -69,16 +69,14 @@ double dist_mean(const struct dist *d)
 const char *ping_part_name(enum ping_part part)
 {
 	static const char *const names[] = {
-		[PART_WAIT] = "wait",
-		[PART_HAND_OVER] = "hand over",
-		[PART_OUTSIDE] = "outside",
-		[PART_TOTAL] = "total",
+		[PART_WAIT] = "wait",	[PART_HAND_OVER] = "hand over", [PART_OUTSIDE] = "outside",
+		[PART_TOTAL] = "total", [PART_BUSY] = "  busy",
 	};
 
 	return part < PART_CNT ? names[part] : "";
 }
 
-void ping_add(struct ping_summary *s, const uint64_t ns[PART_TOTAL])
+void ping_add(struct ping_summary *s, const uint64_t ns[PART_CNT])
 {
 	uint64_t total = 0;
 
@@ -87,6 +85,7 @@ void ping_add(struct ping_summary *s, const uint64_t ns[PART_TOTAL])
 		total += ns[i];
 	}
 	dist_add(&s->parts[PART_TOTAL], total);
+	dist_add(&s->parts[PART_BUSY], ns[PART_BUSY]);
 }
 
 /* The part that takes longest, by @of. */
@@ -105,8 +104,11 @@ static double tail(const struct dist *d)
 	return (double)dist_at(d, 0.99);
 }
 
-static const char *meaning(enum ping_part part)
+static const char *meaning(const struct ping_summary *s, enum ping_part part)
 {
+	if (part == PART_OUTSIDE && s->parts[PART_BUSY].sum * 2 > s->parts[PART_OUTSIDE].sum)
+		return "but vmtap's thread was busy for most of it, and the answer may have waited to be "
+		       "read: see vmtap top, --workers and --cpus";
 	switch (part) {
 	case PART_WAIT:
 		return "vmtap's thread came late: other frames keep it busy (vmtap top), or the host's "
@@ -115,8 +117,7 @@ static const char *meaning(enum ping_part part)
 		return "the port's outside took it late: it reads too slowly (back-pressure), or a limit of "
 		       "the port (rate=, pps=) holds it";
 	default:
-		return "the wire, and the host or guest that answers: its processors, interrupts and queues; "
-		       "or the answer waited for vmtap's thread to read it, when that is busy";
+		return "the wire, and the host or guest that answers: its processors, interrupts and queues";
 	}
 }
 
@@ -154,7 +155,7 @@ const char *ping_verdict(const struct ping_summary *s, const char *cause, char *
 	len = snprintf(buf, size, "%s%.0f %% of the time went into \"%s\": %s.",
 		       dist_at(total, 0.99) < QUICK_NS ? "All is quick. " : "",
 		       total->sum > 0 ? 100 * s->parts[part].sum / total->sum : 100.0,
-		       ping_part_name(part), meaning(part));
+		       ping_part_name(part), meaning(s, part));
 	if (len < 0 || (size_t)len >= size || dist_at(total, 0.99) < TAIL_NS ||
 	    dist_at(total, 0.99) / TAIL_TIMES < dist_at(total, 0.5))
 		return buf;

@@ -26,12 +26,13 @@ void dist_add(struct dist *d, uint64_t value);
 uint64_t dist_at(const struct dist *d, double share);
 double dist_mean(const struct dist *d);
 
-/** The parts of a probe's time, and all of it. */
+/** The parts of a probe's time, all of it, and what part of that outside may have been a busy thread of ours. */
 enum ping_part {
 	PART_WAIT,
 	PART_HAND_OVER,
 	PART_OUTSIDE,
 	PART_TOTAL,
+	PART_BUSY,
 	PART_CNT,
 };
 
@@ -44,8 +45,8 @@ struct ping_summary {
 /** ping_part_name() - "hand over". */
 const char *ping_part_name(enum ping_part part);
 
-/** ping_add() - An answered probe. */
-void ping_add(struct ping_summary *s, const uint64_t ns[PART_TOTAL]);
+/** ping_add() - An answered probe, without its total. */
+void ping_add(struct ping_summary *s, const uint64_t ns[PART_CNT]);
 
 /** ping_verdict() - Where the time went, and what that usually means: one or two sentences. @cause: why a probe was
  *  dropped; NULL: none was. Return: @buf. */

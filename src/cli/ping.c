@@ -170,7 +170,7 @@ static double ms(double ns)
 	return ns / 1e6;
 }
 
-static void print_answer(const json_t *data, const uint64_t ns[PART_TOTAL])
+static void print_answer(const json_t *data, const uint64_t ns[PART_CNT])
 {
 	const uint64_t queue = number_of(data, "queue");
 
@@ -180,7 +180,7 @@ static void print_answer(const json_t *data, const uint64_t ns[PART_TOTAL])
 	for (int i = 0; i < PART_TOTAL; i++)
 		printf("%s%s %.3f", i ? ", " : "", ping_part_name((enum ping_part)i),
 		       ms((double)ns[i]));
-	printf(")");
+	printf(" of which busy %.3f)", ms((double)ns[PART_BUSY]));
 	if (queue)
 		printf(" queue=%" PRIu64, queue);
 	putchar('\n');
@@ -209,10 +209,11 @@ static void print_json(const char *event, json_t *data)
 
 static void take_probe(struct session *s, json_t *data)
 {
-	const uint64_t ns[PART_TOTAL] = {
+	const uint64_t ns[PART_CNT] = {
 		[PART_WAIT] = number_of(data, "wait_ns"),
 		[PART_HAND_OVER] = number_of(data, "hand_over_ns"),
 		[PART_OUTSIDE] = number_of(data, "outside_ns"),
+		[PART_BUSY] = number_of(data, "busy_ns"),
 	};
 	const char *fate = text_of(data, "fate");
 	const bool answered = strcmp(fate, "answered") == 0;
@@ -251,7 +252,11 @@ static json_t *dist_json(const struct dist *d)
 
 static void summary_json(const struct session *s, const char *verdict)
 {
-	static const char *const keys[] = { "wait_ns", "hand_over_ns", "outside_ns", "total_ns" };
+	static const char *const keys[] = {
+		[PART_WAIT] = "wait_ns",       [PART_HAND_OVER] = "hand_over_ns",
+		[PART_OUTSIDE] = "outside_ns", [PART_TOTAL] = "total_ns",
+		[PART_BUSY] = "busy_ns",
+	};
 	json_t *j = json_pack("{ss,ss,sI,sI,sI,sI,sI,sI,sI,ss}", "port", s->port, "method",
 			      text_of(json_object_get(s->answer, "return"), "method"), "answered",
 			      (json_int_t)s->sum.answered, "lost", (json_int_t)s->sum.lost, "held",
@@ -275,6 +280,8 @@ static void print_more(uint64_t cnt, const char *what)
 
 static void summary_text(const struct session *s, const char *verdict)
 {
+	static const enum ping_part rows[PART_CNT] = { PART_WAIT, PART_HAND_OVER, PART_OUTSIDE,
+						       PART_BUSY, PART_TOTAL };
 	const struct ping_summary *sum = &s->sum;
 	const uint64_t all = sum->answered + sum->lost + sum->held + sum->dropped;
 
@@ -291,10 +298,10 @@ static void summary_text(const struct session *s, const char *verdict)
 	putchar('\n');
 	if (sum->answered)
 		printf("%-10s %10s %10s %10s %10s\n", "ms", "min", "median", "p99", "max");
-	for (int i = 0; i < PART_CNT && sum->answered; i++) {
-		const struct dist *d = &sum->parts[i];
+	for (size_t i = 0; i < PART_CNT && sum->answered; i++) {
+		const struct dist *d = &sum->parts[rows[i]];
 
-		printf("%-10s %10.3f %10.3f %10.3f %10.3f\n", ping_part_name((enum ping_part)i),
+		printf("%-10s %10.3f %10.3f %10.3f %10.3f\n", ping_part_name(rows[i]),
 		       ms((double)d->min), ms((double)dist_at(d, shares[0])),
 		       ms((double)dist_at(d, shares[1])), ms((double)d->max));
 	}

@@ -58,6 +58,7 @@ static json_t *probe_data(const struct vmtap_ping *ping, const struct vmtap_ping
 	snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", p->mac[0], p->mac[1], p->mac[2],
 		 p->mac[3], p->mac[4], p->mac[5]);
 	json_object_set_new(j, "outside_ns", json_integer((json_int_t)p->outside_ns));
+	json_object_set_new(j, "busy_ns", json_integer((json_int_t)p->busy_ns));
 	json_object_set_new(j, "mac", json_string(mac));
 	json_object_set_new(j, "address", json_string(p->address));
 	return j;

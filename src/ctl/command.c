@@ -72,6 +72,8 @@ static const struct command_arg probe_event[] = {
 	  .help = "from when it was due until the thread that moves the port's frames came to it" },
 	{ "hand_over_ns", ARG_INT, true, .help = "from there until the port's outside took it" },
 	{ "outside_ns", ARG_INT, .help = "from there until that thread had the answer" },
+	{ "busy_ns", ARG_INT,
+	  .help = "of these, how long at most the answer waited for that thread" },
 	{ "mac", ARG_STRING, .help = "whose answer it was" },
 	{ "address", ARG_STRING, .help = "the same" },
 	{ 0 },

@@ -21,36 +21,39 @@ enum ping_state {
 	PING_DROPPED,
 };
 
+/** struct ping_note - An answer. @lane: that saw it; @waited_ns: of its loop, then */
+struct ping_note {
+	uint64_t at_ns, waited_ns;
+	unsigned lane;
+	struct ping_seen seen;
+};
+
 /**
  * struct ping_slot - A probe, and when it is over what there is to be known of it, until the next takes its place
  * @seq:     0: there was none yet
  * @lane:    its index
  * @ran_ns, @took_ns, @cause: the lane's; @ran_ns 0: it has not come to it
+ * @waited_ns: of its loop, when it was taken
  * @settled: its fate is known; @counted: as sent
- * @answer_ns: when it was answered, by @by; 0: it was not
+ * @answer: when it was answered, by whom; @at_ns 0: it was not
  */
 struct ping_slot {
 	atomic_int state;
 	uint64_t seq, due_ns;
 	unsigned lane;
-	uint64_t ran_ns, took_ns;
+	uint64_t ran_ns, took_ns, waited_ns;
 	enum vmtap_drop cause;
 	bool settled, counted;
 	enum vmtap_ping_fate fate;
-	uint64_t answer_ns;
-	struct ping_seen by;
+	struct ping_note answer;
 };
 
-struct ping_note {
-	uint64_t at_ns;
-	struct ping_seen seen;
-};
-
-/** struct ping_lane - @notes: a ring, from the lane (@put) to the control thread (@taken); @missed: found no room */
+/** struct ping_lane - @clocked: the loop that notes how long it waits; NULL: none does. @notes: a ring, from the lane (@put) to the control thread (@taken); @missed: found no room */
 struct ping_lane {
 	struct ping *ping;
 	struct port_lane *lane;
 	struct loop_task send;
+	struct loop *clocked;
 	struct ping_note notes[PING_NOTES];
 	atomic_uint put, taken;
 	uint64_t missed;

@@ -51,6 +51,7 @@ static void send_probe(struct ping_lane *pl, struct ping_slot *s)
 	if (!send_frame(pl->lane, bytes, ping_frame(&pl->ping->asker, s->seq, bytes)))
 		return;
 	s->took_ns = clock_ns();
+	s->waited_ns = loop_waited_ns(pl->lane->loop);
 	if (tx->frames == before.frames) {
 		state = PING_DROPPED;
 		for (int i = 0; i < VMTAP_DROP_CNT; i++)
@@ -104,7 +105,12 @@ static void note_answer(struct ping_lane *pl, const struct ping_seen *seen)
 		counter_add(&pl->missed, 1);
 		return;
 	}
-	pl->notes[put % PING_NOTES] = (struct ping_note) { .at_ns = clock_ns(), .seen = *seen };
+	pl->notes[put % PING_NOTES] = (struct ping_note) {
+		.at_ns = clock_ns(),
+		.waited_ns = loop_waited_ns(pl->lane->loop),
+		.lane = pl->lane->index,
+		.seen = *seen,
+	};
 	atomic_store_explicit(&pl->put, put + 1, memory_order_release);
 	lane_post(pl->lane, &pl->ping->collect);
 }
@@ -145,8 +151,12 @@ static void leave_loops(struct port_hook *h)
 {
 	struct ping *g = of_hook(h);
 
-	for (unsigned i = 0; i < g->lane_cnt; i++)
+	for (unsigned i = 0; i < g->lane_cnt; i++) {
 		loop_task_del(g->lanes[i].lane->loop, &g->lanes[i].send);
+		if (g->lanes[i].clocked)
+			loop_clock(g->lanes[i].clocked, false);
+		g->lanes[i].clocked = NULL;
+	}
 	for (unsigned i = 0; i < PING_IDENTS; i++) {
 		struct ping_slot *s = &g->slots[i];
 

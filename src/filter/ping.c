@@ -58,7 +58,7 @@ static void ask(struct ping *g, struct ping_slot *s, uint64_t now_ns)
 	s->seq = g->seq;
 	s->due_ns = own && !g->crowded ? g->next_ns : now_ns;
 	s->lane = lane;
-	s->ran_ns = s->took_ns = s->answer_ns = 0;
+	s->ran_ns = s->took_ns = s->answer.at_ns = 0;
 	s->settled = s->counted = false;
 	if (!g->port->junction) {
 		s->ran_ns = s->took_ns = s->due_ns;
@@ -112,12 +112,11 @@ static void take_answer(struct ping *g, const struct ping_note *note)
 	const bool known =
 		s->seq && (g->asker.kind != PING_ECHO || (uint32_t)s->seq == note->seen.seq);
 
-	if (known && !s->settled && !s->answer_ns) {
-		s->answer_ns = note->at_ns;
-		s->by = note->seen;
+	if (known && !s->settled && !s->answer.at_ns) {
+		s->answer = *note;
 	} else if (!known || (s->settled && s->fate != VMTAP_PING_ANSWERED)) {
 		g->stats.late++;
-	} else if (is_same(&s->by, &note->seen)) {
+	} else if (is_same(&s->answer.seen, &note->seen)) {
 		g->stats.duplicates++;
 	} else {
 		g->stats.others++;
@@ -139,19 +138,33 @@ static void take_notes(struct ping *g)
 
 /* --------------------------------------------------------------------- fates */
 
+/* How long the thread that saw the answer was not waiting for it. Only where it sent the probe, too. */
+static uint64_t busy_ns(const struct ping *g, const struct ping_slot *s, uint64_t outside_ns)
+{
+	const struct loop *sent = g->lanes[s->lane].clocked,
+			  *saw = g->lanes[s->answer.lane].clocked;
+	uint64_t waited_ns = s->answer.waited_ns - s->waited_ns;
+
+	if (!sent || sent != saw || waited_ns > outside_ns)
+		return 0;
+	return outside_ns - waited_ns;
+}
+
 static void tell(struct ping *g, const struct ping_slot *s, uint64_t now_ns)
 {
 	struct vmtap_ping_probe probe = { .seq = s->seq, .fate = s->fate, .queue = s->lane };
+	const struct ping_seen *by = &s->answer.seen;
 	const uint64_t ran_ns = s->ran_ns ? s->ran_ns : now_ns;
 	uint64_t took_ns = s->took_ns ? s->took_ns : now_ns;
 
 	if (s->fate == VMTAP_PING_ANSWERED) {
 		/* a port that answers inside of the call had not taken it before */
-		if (took_ns > s->answer_ns)
-			took_ns = s->answer_ns;
-		probe.outside_ns = s->answer_ns - took_ns;
-		memcpy(probe.mac, s->by.mac, sizeof(probe.mac));
-		inet_ntop(s->by.is_ip6 ? AF_INET6 : AF_INET, s->by.ip, probe.address,
+		if (took_ns > s->answer.at_ns)
+			took_ns = s->answer.at_ns;
+		probe.outside_ns = s->answer.at_ns - took_ns;
+		probe.busy_ns = busy_ns(g, s, probe.outside_ns);
+		memcpy(probe.mac, by->mac, sizeof(probe.mac));
+		inet_ntop(by->is_ip6 ? AF_INET6 : AF_INET, by->ip, probe.address,
 			  sizeof(probe.address));
 	} else if (s->fate == VMTAP_PING_DROPPED) {
 		probe.cause = s->cause;
@@ -200,7 +213,7 @@ static void look_at(struct ping *g, struct ping_slot *s, uint64_t now_ns)
 	case PING_SENT:
 		g->stats.sent += !s->counted;
 		s->counted = true;
-		if (s->answer_ns)
+		if (s->answer.at_ns)
 			settle(g, s, VMTAP_PING_ANSWERED, now_ns);
 		else if (now_ns >= s->took_ns + g->timeout_ns)
 			settle(g, s, VMTAP_PING_LOST, now_ns);
@@ -248,9 +261,21 @@ static void set_timer(struct ping *g, uint64_t now_ns)
 	loop_timer_set(g->env->loop, &g->timer, at_ns > now_ns ? at_ns - now_ns : 0);
 }
 
+/* The lanes have loops, which may be others than before. */
+static void clock_lanes(struct ping *g)
+{
+	for (unsigned i = 0; i < g->port->lane_cnt; i++) {
+		if (g->lanes[i].clocked)
+			continue;
+		g->lanes[i].clocked = g->lanes[i].lane->loop;
+		loop_clock(g->lanes[i].clocked, true);
+	}
+}
+
 static void send_again(struct ping *g)
 {
 	g->again = false;
+	clock_lanes(g);
 	for (unsigned i = 0; i < g->port->lane_cnt; i++)
 		have_lane_run(g, i);
 }
@@ -385,6 +410,7 @@ struct ping *ping_new(struct port *p, const struct vmtap_ping_config *config,
 		return NULL;
 	}
 	g->events = *events;
+	clock_lanes(g);
 	g->next_ns = clock_ns();
 	loop_timer_set(g->env->loop, &g->timer, 0);
 	return g;

@@ -42,6 +42,8 @@ struct loop {
 	int event_cnt;
 
 	uint64_t poll_ns, window_ns; /* how long a wait may look first, and does */
+	atomic_uint clocks;	     /* who wants to know of waits */
+	uint64_t waited_ns;
 
 	/* a worker's */
 	bool threaded;
@@ -261,6 +263,25 @@ static int wait_for(struct loop *l, int timeout_ms)
 	return l->poll_ns && timeout_ms ? wait_polling(l, timeout_ms) : fetch(l, timeout_ms);
 }
 
+static int wait_clocked(struct loop *l, int timeout_ms)
+{
+	const uint64_t begin = clock_ns();
+	int cnt = wait_for(l, timeout_ms);
+
+	l->waited_ns += clock_ns() - begin;
+	return cnt;
+}
+
+void loop_clock(struct loop *l, bool on)
+{
+	atomic_fetch_add_explicit(&l->clocks, on ? 1u : -1u, memory_order_relaxed);
+}
+
+uint64_t loop_waited_ns(const struct loop *l)
+{
+	return l->waited_ns;
+}
+
 /* ------------------------------------------------------------ a worker's lock */
 
 /* Return: events to be handled. */
@@ -321,7 +342,8 @@ int loop_dispatch(struct loop *l, int timeout_ms)
 	int cnt;
 
 	assert(!l->dispatching);
-	cnt = wait_for(l, timeout_ms);
+	cnt = atomic_load_explicit(&l->clocks, memory_order_relaxed) ? wait_clocked(l, timeout_ms)
+								     : wait_for(l, timeout_ms);
 	if (cnt < 0)
 		return -errno;
 	if (l->threaded) {

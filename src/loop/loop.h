@@ -61,6 +61,13 @@ void loop_free(struct loop *l);
 /** loop_set_poll() - Look for events up to @poll_us microseconds before waiting for them; 0: do not. */
 void loop_set_poll(struct loop *l, unsigned poll_us);
 
+/** loop_clock() - Have the loop note how long it waits, from its next wait on, until as often @on was false. It costs a
+ *  look at the clock before and after each. For the owner, also while a worker runs. */
+void loop_clock(struct loop *l, bool on);
+/** loop_waited_ns() - How long it has waited in all while that was noted. From its handlers. The rest of the time its
+ *  thread was busy, or not scheduled. A loop that its owner dispatches without waiting says nothing. */
+uint64_t loop_waited_ns(const struct loop *l);
+
 /** loop_hold() - For the owner of a worker's loop: its thread handles nothing until loop_release(),
  *  also when it is busy now. Does not nest. */
 void loop_hold(struct loop *l);

@@ -66,7 +66,7 @@ static void each_size_of_value_is_near(void **state)
 
 static void a_probe_is_the_sum_of_its_parts(void **state)
 {
-	ping_add(&sum, (const uint64_t[]) { 1, 2, 3 });
+	ping_add(&sum, (const uint64_t[PART_CNT]) { 1, 2, 3 });
 	assert_int_equal(sum.parts[PART_TOTAL].max, 6);
 	assert_int_equal(sum.parts[PART_HAND_OVER].max, 2);
 }
@@ -80,7 +80,7 @@ static const char *verdict(const char *cause)
 
 static void the_verdict_names_the_part_that_took_most(void **state)
 {
-	static const uint64_t ns[PART_TOTAL][PART_TOTAL] = {
+	static const uint64_t ns[PART_TOTAL][PART_CNT] = {
 		{ 8000000, 1000000, 1000000 },
 		{ 1000000, 8000000, 1000000 },
 		{ 1000000, 1000000, 8000000 },
@@ -96,19 +96,27 @@ static void the_verdict_names_the_part_that_took_most(void **state)
 	}
 }
 
+static void the_verdict_says_whose_time_outside_was(void **state)
+{
+	ping_add(&sum, (const uint64_t[PART_CNT]) { 1000, 1000, 8000000, [PART_BUSY] = 3900000 });
+	assert_non_null(strstr(verdict(NULL), "guest that answers"));
+	ping_add(&sum, (const uint64_t[PART_CNT]) { 1000, 1000, 8000000, [PART_BUSY] = 4200000 });
+	assert_non_null(strstr(verdict(NULL), "thread was busy"));
+}
+
 static void the_verdict_says_when_all_is_well(void **state)
 {
 	for (unsigned i = 0; i < 100; i++)
-		ping_add(&sum, (const uint64_t[]) { 20000, 5000, 100000 });
+		ping_add(&sum, (const uint64_t[PART_CNT]) { 20000, 5000, 100000 });
 	assert_non_null(strstr(verdict(NULL), "quick"));
 }
 
 static void the_verdict_tells_of_the_worst_in_a_hundred(void **state)
 {
 	for (unsigned i = 0; i < 96; i++)
-		ping_add(&sum, (const uint64_t[]) { 10000, 10000, 1000000 });
+		ping_add(&sum, (const uint64_t[PART_CNT]) { 10000, 10000, 1000000 });
 	for (unsigned i = 0; i < 4; i++)
-		ping_add(&sum, (const uint64_t[]) { 20000000, 10000, 1000000 });
+		ping_add(&sum, (const uint64_t[PART_CNT]) { 20000000, 10000, 1000000 });
 	assert_non_null(strstr(verdict(NULL), "55 %"));
 	assert_non_null(strstr(verdict(NULL), "Now and then"));
 	assert_non_null(strstr(strstr(verdict(NULL), "Now and then"), "\"wait\""));
@@ -128,7 +136,7 @@ static void it_fits_where_it_has_to(void **state)
 {
 	char small[20];
 
-	ping_add(&sum, (const uint64_t[]) { 1, 1, UINT64_MAX / 4 });
+	ping_add(&sum, (const uint64_t[PART_CNT]) { 1, 1, UINT64_MAX / 4 });
 	ping_verdict(&sum, NULL, small, sizeof(small));
 	assert_int_equal(strlen(small), sizeof(small) - 1);
 }
@@ -143,6 +151,7 @@ int main(void)
 		CASE(each_size_of_value_is_near),
 		CASE(a_probe_is_the_sum_of_its_parts),
 		CASE(the_verdict_names_the_part_that_took_most),
+		CASE(the_verdict_says_whose_time_outside_was),
 		CASE(the_verdict_says_when_all_is_well),
 		CASE(the_verdict_tells_of_the_worst_in_a_hundred),
 		CASE(without_an_answer_it_says_why),

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "base/clock.h"
 #include "fake-port.h"
 #include "filter/ping.h"
 #include "net/link.h"
@@ -145,6 +146,7 @@ static void an_answer_is_caught_and_goes_no_further(void **state)
 	assert_int_equal(r->probes[0].mac[5], 1);
 	assert_string_equal(r->probes[0].address, "10.0.0.9");
 	assert_true(r->probes[0].outside_ns > 0);
+	assert_true(r->probes[0].busy_ns <= r->probes[0].outside_ns);
 	assert_int_equal(r->b->got, 0);
 	port_stats(&r->a->port, &s);
 	assert_int_equal(s.rx.frames, 1);
@@ -166,6 +168,29 @@ static void other_frames_pass(void **state)
 	assert_int_equal(r->b->got, 70);
 	for (unsigned i = 0; i < 70; i++)
 		assert_int_equal(r->b->tags[i], 100 + i);
+}
+
+static void a_thread_that_is_busy_is_told_from_one_that_waits(void **state)
+{
+	struct rig *r = *state;
+	uint64_t begin;
+
+	start(r,
+	      (struct vmtap_ping_config) { .count = 2, .interval_ms = 10, .timeout_ms = NEVER_MS });
+	until(r, r->got == 1);
+	begin = clock_ns();
+	while (clock_ns() - begin < 5 * NSEC_PER_MSEC)
+		;
+	answer_by(r, 0, 1, 1);
+	until(r, r->got == 2);
+	begin = loop_waited_ns(r->loop);
+	while (loop_waited_ns(r->loop) - begin < 20 * NSEC_PER_MSEC)
+		loop_dispatch(r->loop, 20);
+	answer_by(r, 1, 1, 1);
+	until(r, r->ended);
+	assert_true(r->probes[0].busy_ns >= 5 * NSEC_PER_MSEC);
+	assert_true(r->probes[0].busy_ns <= r->probes[0].outside_ns);
+	assert_true(r->probes[1].outside_ns - r->probes[1].busy_ns >= 20 * NSEC_PER_MSEC);
 }
 
 static void one_that_nobody_answers_is_lost(void **state)
@@ -421,6 +446,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(an_answer_is_caught_and_goes_no_further),
 		CASE(other_frames_pass),
+		CASE(a_thread_that_is_busy_is_told_from_one_that_waits),
 		CASE(one_that_nobody_answers_is_lost),
 		CASE(an_answer_that_is_late_is_no_other_probes),
 		CASE(further_answers_are_counted),
