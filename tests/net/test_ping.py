@@ -13,6 +13,7 @@ import subprocess
 import pytest
 
 import vmtap
+import vu
 from ctl import Refused, Serve
 from netns import wait_until
 from peers import StreamPeer
@@ -267,6 +268,40 @@ def test_on_a_switch(ns, server, folder):
         # the switch has learned nothing of it
         kernels = {row["address"] for row in json.loads(ns.run("ip -j link").stdout)}
         assert {row["mac"] for row in ctl.run("query-macs", id="lan")} <= kernels
+
+
+@pytest.mark.parametrize("ring", [0, vu.PACKED], ids=["split", "packed"])
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_guest_behind_vhost_user(ns, folder, ring, workers):
+    path = folder + "/g.sock"
+    with Serve(ns, folder, "--workers", workers, name="g") as server, server.client() as ctl, \
+            vu.Front(ns, want=vu.MODERN | vu.MRG | ring, ring_size=16) as guest:
+        ctl.run("port_add", **TAP, id="vm0", ifname="vm0")
+        ns.run("sysctl -qw net.ipv6.conf.vm0.disable_ipv6=1")
+        ctl.run("port_add", type="vhost-user", id="g", server=True, path=path)
+        ctl.run("connect", id="vm0", peer="g")
+        status, probes, _ = ping(server, "g", "10.0.0.9", "-c", "1")
+        assert status == 1 and probes[0]["cause"] == "peer-gone"
+        guest.up(path)
+        ctl.wait_port("g", lambda row: row["state"] == "up")
+        with Pinging(server, "--json", "g", "10.0.0.9", "-c", "40", "-i", "0.01", *PATIENT) as pinging, \
+                Packets(ns, "vm0", kind=None) as host:
+            for i in range(40):
+                guest.send(answer(guest.receive(kind=ARP).data, mac(1)))
+                guest.send(frame(i))
+                assert host.receive() == frame(i)  # the answer in front of it went no further
+            status, out, _ = pinging.end()
+        rows = [json.loads(line) for line in out.splitlines()]
+        assert status == 0 and rows[-1]["answered"] == 40 and rows[-1]["duplicates"] == 0
+        assert [row["seq"] for row in rows[:-1]] == list(range(1, 41))
+        # a guest that leaves while it is asked
+        with Pinging(server, "--json", "g", "10.0.0.9", "-i", "0.01", "--timeout", "0.05") as pinging:
+            guest.receive(kind=ARP)
+            guest.close()
+            fates = set()
+            while "dropped" not in fates:
+                fates.add(json.loads(pinging.proc.stdout.readline())["fate"])
+            assert pinging.end(signal.SIGINT)[0] == 1
 
 
 def test_with_workers(ns, folder):
