@@ -1075,7 +1075,8 @@ struct vmtap_ping_probe {
  * @size:        sizeof(struct vmtap_ping_config); newer fields are zero for older callers
  * @id:          its name; NULL: one is made up
  * @address:     IPv4: ARP requests; IPv6: neighbour solicitations; a group of IPv6: echo requests. NULL: ff02::1,
- *               which is everybody who speaks IPv6
+ *               which is everybody who speaks IPv6; when nobody answers that, an IPv4 address that is heard in ARP
+ *               meanwhile
  * @source:      an IPv4 address to ask with; NULL: 0.0.0.0, as those do who ask whether an address is free
  * @count:       ends after so many probes; 0: does not
  * @interval_ms: from one probe to the next, 10 to 3600000; 0: 1000. Never more than 16 are on their way
@@ -1133,7 +1134,8 @@ const struct vmtap_error *vmtap_ping_error(const struct vmtap_ping *ping);
 const char *vmtap_ping_id(const struct vmtap_ping *ping);
 /** vmtap_ping_port() - The name of the port. Borrowed. */
 const char *vmtap_ping_port(const struct vmtap_ping *ping);
-/** vmtap_ping_method() - What it asks, in words: "ICMPv6 echo requests to ff02::1". Borrowed. */
+/** vmtap_ping_method() - What it asks, in words: "ICMPv6 echo requests to ff02::1". Borrowed; it may change with
+ *  what is asked. */
 const char *vmtap_ping_method(const struct vmtap_ping *ping);
 /** vmtap_ping_opaque() - config.opaque; NULL after config.ended was called. */
 void *vmtap_ping_opaque(const struct vmtap_ping *ping);

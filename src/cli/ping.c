@@ -24,6 +24,7 @@
 /**
  * struct session - A ping, seen from here
  * @id: in @answer
+ * @method: what is asked
  * @cause: of a probe that was dropped
  */
 struct session {
@@ -32,7 +33,7 @@ struct session {
 	struct ask *ask;
 	json_t *args, *answer;
 	const char *id;
-	char cause[32];
+	char method[128], cause[32];
 	struct ping_summary sum;
 };
 
@@ -207,6 +208,18 @@ static void print_json(const char *event, json_t *data)
 	putchar('\n');
 }
 
+/* The server asks somebody else since nobody answered. */
+static void take_method(struct session *s, const json_t *data)
+{
+	const char *method = text_of(data, "method");
+
+	if (strcmp(method, s->method) == 0)
+		return;
+	snprintf(s->method, sizeof(s->method), "%s", method);
+	if (!s->cli->json_output)
+		printf("PING %s: %s\n", s->port, s->method);
+}
+
 static void take_probe(struct session *s, json_t *data)
 {
 	const uint64_t ns[PART_CNT] = {
@@ -227,6 +240,7 @@ static void take_probe(struct session *s, json_t *data)
 		s->sum.dropped++;
 		snprintf(s->cause, sizeof(s->cause), "%s", text_of(data, "cause"));
 	}
+	take_method(s, data);
 	if (s->cli->log_level <= VMTAP_LOG_ERROR)
 		return;
 	if (s->cli->json_output)
@@ -258,12 +272,11 @@ static void summary_json(const struct session *s, const char *verdict)
 		[PART_BUSY] = "busy_ns",
 	};
 	json_t *j = json_pack("{ss,ss,sI,sI,sI,sI,sI,sI,sI,ss}", "port", s->port, "method",
-			      text_of(json_object_get(s->answer, "return"), "method"), "answered",
-			      (json_int_t)s->sum.answered, "lost", (json_int_t)s->sum.lost, "held",
-			      (json_int_t)s->sum.held, "dropped", (json_int_t)s->sum.dropped,
-			      "duplicates", (json_int_t)s->sum.duplicates, "others",
-			      (json_int_t)s->sum.others, "late", (json_int_t)s->sum.late, "verdict",
-			      verdict);
+			      s->method, "answered", (json_int_t)s->sum.answered, "lost",
+			      (json_int_t)s->sum.lost, "held", (json_int_t)s->sum.held, "dropped",
+			      (json_int_t)s->sum.dropped, "duplicates",
+			      (json_int_t)s->sum.duplicates, "others", (json_int_t)s->sum.others,
+			      "late", (json_int_t)s->sum.late, "verdict", verdict);
 
 	for (int i = 0; j && i < PART_CNT && s->sum.answered; i++)
 		json_object_set_new(j, keys[i], dist_json(&s->sum.parts[i]));
@@ -393,11 +406,8 @@ int cmd_ping(const struct cli *cli, int argc, char **argv)
 		ret = start(&s);
 	if (!ret) {
 		catch_signals(&s);
-		if (!cli->json_output) {
-			printf("PING %s: %s\n", s.port,
-			       text_of(json_object_get(s.answer, "return"), "method"));
-			fflush(stdout);
-		}
+		take_method(&s, json_object_get(s.answer, "return"));
+		fflush(stdout);
 		ok = follow(&s);
 		let_signals_be();
 		sum_up(&s);

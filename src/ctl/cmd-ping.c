@@ -44,11 +44,11 @@ static json_t *ping_data(const struct vmtap_ping *ping)
 
 static json_t *probe_data(const struct vmtap_ping *ping, const struct vmtap_ping_probe *p)
 {
-	json_t *j =
-		json_pack("{ss,ss,sI,ss,sI,sI,sI}", "id", vmtap_ping_id(ping), "port",
-			  vmtap_ping_port(ping), "seq", (json_int_t)p->seq, "fate",
-			  vmtap_ping_fate_name(p->fate), "queue", (json_int_t)p->queue, "wait_ns",
-			  (json_int_t)p->wait_ns, "hand_over_ns", (json_int_t)p->hand_over_ns);
+	json_t *j = json_pack("{ss,ss,ss,sI,ss,sI,sI,sI}", "id", vmtap_ping_id(ping), "port",
+			      vmtap_ping_port(ping), "method", vmtap_ping_method(ping), "seq",
+			      (json_int_t)p->seq, "fate", vmtap_ping_fate_name(p->fate), "queue",
+			      (json_int_t)p->queue, "wait_ns", (json_int_t)p->wait_ns,
+			      "hand_over_ns", (json_int_t)p->hand_over_ns);
 	char mac[18];
 
 	if (j && p->fate == VMTAP_PING_DROPPED)
@@ -156,7 +156,7 @@ static const struct command_arg start_args[] = {
 	{ "id", ARG_STRING, .help = "the ping's name; without it, one is made up" },
 	{ "address", ARG_STRING,
 	  .help = "whom to ask: IPv4 (ARP), IPv6 (neighbour solicitations), or a group of IPv6 (ICMPv6 echo); "
-		  "default: ff02::1" },
+		  "default: ff02::1, or when nobody answers that an IPv4 address that is heard" },
 	{ "source", ARG_STRING, .help = "an IPv4 address to ask with; default: 0.0.0.0" },
 	{ "count", ARG_INT, .max = INT64_MAX, .help = "ends after so many probes; 0: does not" },
 	{ "interval", ARG_INT, .min = 10, .max = 3600000,

@@ -62,6 +62,7 @@ static const struct command_arg capture_event[] = {
 static const struct command_arg probe_event[] = {
 	{ "id", ARG_STRING, true, .help = "the ping" },
 	{ "port", ARG_STRING, true, .help = "its port" },
+	{ "method", ARG_STRING, true, .help = "what is asked by now, in words" },
 	{ "seq", ARG_INT, true, .help = "the probe's number, from 1" },
 	{ "fate", ARG_STRING, true, .choices = "answered|lost|held|dropped",
 	  .help = "lost: not answered in time; held: not taken by the port's outside in time; dropped: by the "

@@ -149,6 +149,7 @@ static bool is_host6(const uint8_t ip[16])
 
 int ping_asker_aim(struct ping_asker *a, const char *address, const char *source, const char **why)
 {
+	a->open = !address;
 	if (!address)
 		address = "ff02::1";
 	if (inet_pton(AF_INET, address, a->target) == 1) {
@@ -324,11 +325,10 @@ static bool is_echo_answer(const struct ping_asker *a, const union view *v, unsi
 	const struct echo *f = &v->echo;
 	uint32_t ident;
 
-	if (a->kind != PING_ECHO || len < offsetof(struct echo, fill) ||
-	    !is_our_ip6(a, f->icmp.ip.dst, &ident) ||
+	if (len < offsetof(struct echo, fill) || !is_our_ip6(a, f->icmp.ip.dst, &ident) ||
 	    memcmp(f->token, a->token, sizeof(f->token)) != 0)
 		return false;
-	s->saw = PING_SAW_ANSWER;
+	s->saw = a->kind == PING_ECHO ? PING_SAW_ANSWER : PING_SAW_STRAY;
 	s->seq = get_be32(f->number);
 	return true;
 }
@@ -380,6 +380,18 @@ static bool look_icmp6(const struct ping_asker *a, const union view *v, unsigned
 	default:
 		return false;
 	}
+}
+
+bool ping_hear(const struct vmtap_frame *frame, uint8_t ip[4])
+{
+	struct arp f;
+
+	if (iov_read(frame->iov, frame->iov_cnt, 0, &f, sizeof(f)) < sizeof(f) ||
+	    get_be16(f.eth.type) != ETH_P_ARP || get_be16(f.htype) != ARPHRD_ETHER ||
+	    get_be16(f.ptype) != ETH_P_IP || f.hlen != 6 || f.plen != 4 || !is_host4(f.spa))
+		return false;
+	memcpy(ip, f.spa, sizeof(f.spa));
+	return true;
 }
 
 bool ping_look(const struct ping_asker *a, const struct vmtap_frame *frame, struct ping_seen *seen)

@@ -35,10 +35,12 @@ enum ping_kind {
  * @mac:   its last four bits are zero
  * @ip4:   the sender of ARP requests; 0.0.0.0: as those who ask whether an address is free (RFC 5227)
  * @token: in echo requests
+ * @open:  nobody in particular is asked
  * @target: IPv4: the first four bytes
  */
 struct ping_asker {
 	enum ping_kind kind;
+	bool open;
 	uint8_t mac[6], ip4[4], token[8];
 	uint8_t target[16];
 };
@@ -47,7 +49,7 @@ struct ping_asker {
 int ping_asker_init(struct ping_asker *a);
 
 /**
- * ping_asker_aim() - At whom: an IPv4 or IPv6 address, a group of IPv6; NULL: ff02::1
+ * ping_asker_aim() - At whom: an IPv4 or IPv6 address, a group of IPv6; NULL: ff02::1, @open
  * @source: an IPv4 address to ask ARP with; NULL: 0.0.0.0
  * Return: 0, or -EINVAL, and @why has a reason
  */
@@ -60,6 +62,7 @@ enum ping_saw {
 	PING_SAW_NOTHING, /* it is somebody else's */
 	PING_SAW_ANSWER,
 	PING_SAW_SOLICIT, /* who has an address of the asker's? */
+	PING_SAW_STRAY,	  /* an answer to what it asked before it aimed at somebody else */
 };
 
 /**
@@ -77,6 +80,9 @@ struct ping_seen {
 
 /** ping_look() - Whose is @frame? Return: whether it is the asker's, and @seen. */
 bool ping_look(const struct ping_asker *a, const struct vmtap_frame *frame, struct ping_seen *seen);
+
+/** ping_hear() - Does a frame of others tell of an IPv4 host, by ARP? Return: whether it does, and @ip. */
+bool ping_hear(const struct vmtap_frame *frame, uint8_t ip[4]);
 
 /** ping_advert() - The answer to a PING_SAW_SOLICIT. @buf, return: as ping_frame(). */
 unsigned ping_advert(const struct ping_asker *a, const struct ping_seen *solicit, uint8_t *buf);

@@ -48,7 +48,8 @@ struct ping_slot {
 	struct ping_note answer;
 };
 
-/** struct ping_lane - @clocked: the loop that notes how long it waits; NULL: none does. @notes: a ring, from the lane (@put) to the control thread (@taken); @missed: found no room */
+/** struct ping_lane - @clocked: the loop that notes how long it waits; NULL: none does. @notes: a ring, from the lane (@put) to the control thread (@taken); @missed: found no room.
+ *  @heard: an IPv4 address that sent ARP, as it lies in memory; 0: none did */
 struct ping_lane {
 	struct ping *ping;
 	struct port_lane *lane;
@@ -57,6 +58,7 @@ struct ping_lane {
 	struct ping_note notes[PING_NOTES];
 	atomic_uint put, taken;
 	uint64_t missed;
+	atomic_uint heard;
 	struct ping_seen solicits[PING_SOLICITS];
 	unsigned solicit_cnt;
 };

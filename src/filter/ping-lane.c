@@ -124,6 +124,19 @@ static void note_solicit(struct ping_lane *pl, const struct ping_seen *seen)
 	loop_task_add(pl->lane->loop, &pl->send);
 }
 
+static void listen_to(struct ping_lane *pl, const struct vmtap_frame *frames, unsigned cnt)
+{
+	uint8_t ip[4];
+	unsigned heard;
+
+	for (unsigned i = 0; i < cnt; i++) {
+		if (!ping_hear(&frames[i], ip))
+			continue;
+		memcpy(&heard, ip, sizeof(heard));
+		atomic_store_explicit(&pl->heard, heard, memory_order_relaxed);
+	}
+}
+
 static unsigned admit(struct port_hook *h, struct port_lane *l, enum port_way way,
 		      const struct vmtap_frame *frames, unsigned cnt, enum port_verdict *verdict)
 {
@@ -136,12 +149,14 @@ static unsigned admit(struct port_hook *h, struct port_lane *l, enum port_way wa
 		return cnt;
 	while (n < cnt && !ping_look(&g->asker, &frames[n], &seen))
 		n++;
+	if (n && g->asker.open)
+		listen_to(pl, frames, n);
 	if (n) /* the others go first */
 		return n;
-	if (seen.saw == PING_SAW_ANSWER)
-		note_answer(pl, &seen);
-	else
+	if (seen.saw == PING_SAW_SOLICIT)
 		note_solicit(pl, &seen);
+	else
+		note_answer(pl, &seen);
 	*verdict = PORT_KEEP;
 	return 1;
 }

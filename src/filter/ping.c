@@ -109,8 +109,8 @@ static bool is_same(const struct ping_seen *a, const struct ping_seen *b)
 static void take_answer(struct ping *g, const struct ping_note *note)
 {
 	struct ping_slot *s = &g->slots[note->seen.seq % PING_IDENTS];
-	const bool known =
-		s->seq && (g->asker.kind != PING_ECHO || (uint32_t)s->seq == note->seen.seq);
+	const bool known = s->seq && note->seen.saw == PING_SAW_ANSWER &&
+			   (g->asker.kind != PING_ECHO || (uint32_t)s->seq == note->seen.seq);
 
 	if (known && !s->settled && !s->answer.at_ns) {
 		s->answer = *note;
@@ -137,6 +137,20 @@ static void take_notes(struct ping *g)
 }
 
 /* --------------------------------------------------------------------- fates */
+
+static void name_method(struct ping *g)
+{
+	static const char *const methods[] = {
+		[PING_ARP] = "ARP requests for",
+		[PING_ND] = "neighbour solicitations for",
+		[PING_ECHO] = "ICMPv6 echo requests to",
+	};
+	char target[INET6_ADDRSTRLEN];
+
+	inet_ntop(g->asker.kind == PING_ARP ? AF_INET : AF_INET6, g->asker.target, target,
+		  sizeof(target));
+	snprintf(g->method, sizeof(g->method), "%s %s", methods[g->asker.kind], target);
+}
 
 /* How long the thread that saw the answer was not waiting for it. Only where it sent the probe, too. */
 static uint64_t busy_ns(const struct ping *g, const struct ping_slot *s, uint64_t outside_ns)
@@ -201,6 +215,23 @@ static bool take_back(struct ping *g, struct ping_slot *s)
 		atomic_store_explicit(&s->state, PING_IDLE, memory_order_relaxed);
 	port_leave(g->port);
 	return mine;
+}
+
+/* Nobody answers to what asks all; somebody there is, who may answer to his name. */
+static void aim_anew(struct ping *g)
+{
+	unsigned heard = 0;
+
+	for (unsigned i = 0; i < g->lane_cnt && !heard; i++)
+		heard = atomic_load_explicit(&g->lanes[i].heard, memory_order_relaxed);
+	if (!heard || !g->asker.open || g->stats.answered)
+		return;
+	port_enter(g->port);
+	g->asker.kind = PING_ARP;
+	g->asker.open = false;
+	memcpy(g->asker.target, &heard, sizeof(heard));
+	port_leave(g->port);
+	name_method(g);
 }
 
 static void look_at(struct ping *g, struct ping_slot *s, uint64_t now_ns)
@@ -295,6 +326,8 @@ static void turn(struct ping *g)
 	left = look_at_all(g, now_ns);
 	if (g->over)
 		return;
+	if (g->stats.lost)
+		aim_anew(g);
 	if (!left && !is_more(g)) {
 		ping_detach(g, NULL);
 		return;
@@ -351,12 +384,6 @@ static int check(const struct port *p, const struct vmtap_ping_config *config,
 
 static int aim(struct ping *g, const struct vmtap_ping_config *config, struct vmtap_error *err)
 {
-	static const char *const methods[] = {
-		[PING_ARP] = "ARP requests for",
-		[PING_ND] = "neighbour solicitations for",
-		[PING_ECHO] = "ICMPv6 echo requests to",
-	};
-	char target[INET6_ADDRSTRLEN];
 	const char *why = "";
 	int ret = ping_asker_init(&g->asker);
 
@@ -364,9 +391,7 @@ static int aim(struct ping *g, const struct vmtap_ping_config *config, struct vm
 		return error_errno(err, -ret, g->port->name, ACTION);
 	if (ping_asker_aim(&g->asker, config->address, config->source, &why) < 0)
 		return error_set(err, EINVAL, g->port->name, ACTION, "%s", why);
-	inet_ntop(g->asker.kind == PING_ARP ? AF_INET : AF_INET6, g->asker.target, target,
-		  sizeof(target));
-	snprintf(g->method, sizeof(g->method), "%s %s", methods[g->asker.kind], target);
+	name_method(g);
 	return 0;
 }
 

@@ -247,6 +247,19 @@ def test_what_cannot_be_is_refused(server, args, status, why):
     assert done.returncode == status and why in done.stderr and not done.stdout
 
 
+def test_who_is_heard_is_asked_when_nobody_answers(server, peer):
+    with Pinging(server, "s", "-i", "0.05", "--timeout", "0.05") as pinging:
+        assert "ff02::1" in pinging.proc.stdout.readline()
+        assert "seq=1 lost" in pinging.proc.stdout.readline()
+        peer.send((b"\xff" * 6 + mac(1) + bytes.fromhex("08060001080006040001") + mac(1) + bytes([10, 0, 0, 9])).ljust(60, b"\0"))
+        while (line := pinging.proc.stdout.readline()) != "PING s: ARP requests for 10.0.0.9\n":
+            assert "lost" in line
+        while "10.0.0.9 (52:54:00:00:00:01): seq=" not in line:
+            peer.send(answer(peer.receive(kind=ARP), mac(1)))
+            line = pinging.proc.stdout.readline()
+        assert pinging.end(signal.SIGINT)[0] == 0
+
+
 def test_arp_with_a_source(server, peer):
     with Pinging(server, "s", "10.0.0.9", "--source", "10.0.0.7", "-c", "1", *PATIENT) as pinging:
         asked = peer.receive(kind=ARP)

@@ -96,6 +96,8 @@ static void start(struct rig *r, struct vmtap_ping_config config)
 
 	if (!config.address)
 		config.address = "10.0.0.9";
+	else if (!*config.address)
+		config.address = NULL;
 	r->ping = ping_new(&r->a->port, &config, &events, &r->err);
 }
 
@@ -168,6 +170,28 @@ static void other_frames_pass(void **state)
 	assert_int_equal(r->b->got, 70);
 	for (unsigned i = 0; i < 70; i++)
 		assert_int_equal(r->b->tags[i], 100 + i);
+}
+
+static void who_is_heard_is_asked_when_nobody_answers(void **state)
+{
+	struct rig *r = *state;
+	uint8_t arp[60];
+	struct iovec iov = { .iov_base = arp, .iov_len = sizeof(arp) };
+	const struct vmtap_frame frame = { .len = sizeof(arp), .iov = &iov, .iov_cnt = 1 };
+
+	start(r, (struct vmtap_ping_config) { .address = "", .interval_ms = 10, .timeout_ms = 10 });
+	until(r, r->got == 1);
+	assert_int_equal(get_be16(r->frames[0] + 12), 0x86dd);
+	memset(arp, 0, sizeof(arp));
+	memcpy(arp + 12, (const uint8_t[]) { 8, 6, 0, 1, 8, 0, 6, 4, 0, 1 }, 10);
+	port_offer(&r->a->port, &frame, 1); /* one who asks whether an address is free */
+	memcpy(arp + 28, (const uint8_t[]) { 10, 0, 0, 5 }, 4);
+	port_offer(&r->a->port, &frame, 1);
+	assert_int_equal(r->b->got, 2);
+	until(r, get_be16(r->frames[(r->got - 1) % KEPT] + 12) == 0x0806);
+	assert_int_equal(r->probes[0].fate, VMTAP_PING_LOST);
+	assert_memory_equal(r->frames[(r->got - 1) % KEPT] + 38, arp + 28, 4);
+	assert_string_equal(ping_method(r->ping), "ARP requests for 10.0.0.5");
 }
 
 static void a_thread_that_is_busy_is_told_from_one_that_waits(void **state)
@@ -446,6 +470,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(an_answer_is_caught_and_goes_no_further),
 		CASE(other_frames_pass),
+		CASE(who_is_heard_is_asked_when_nobody_answers),
 		CASE(a_thread_that_is_busy_is_told_from_one_that_waits),
 		CASE(one_that_nobody_answers_is_lost),
 		CASE(an_answer_that_is_late_is_no_other_probes),
