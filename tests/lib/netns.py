@@ -16,6 +16,7 @@ import contextlib
 import ctypes
 import json
 import os
+import re
 import select
 import shlex
 import signal
@@ -154,6 +155,12 @@ class Netns:
     def links(self):
         """Interfaces by name, as `ip -j -d -s link` describes them."""
         return {i["ifname"]: i for i in json.loads(self.run("ip -j -d -s link").stdout)}
+
+    def settings(self, *dev):
+        """What `ip -d link` says of one interface, or of all, but for the state of the link: the kernel works
+        that out some time later."""
+        said = self.run(["ip", "-d", "link", "show", *dev]).stdout
+        return re.sub(r"(NO-CARRIER|LOWER_UP),|,(NO-CARRIER|LOWER_UP)| state \w+| qdisc \w+", "", said)
 
     def cleanup(self):
         """End what was started here, then the namespace. Any number of times."""

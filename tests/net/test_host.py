@@ -292,10 +292,10 @@ def test_what_an_administrator_made_is_left_alone(ns, folder, text):
     ns.run("ip tuntap add vm0 mode tap && ip link set vm0 up")
     if text:
         ns.run(["ip", "link", "set", "dev", "vm0", "alias", text])
-    before = ns.run("ip -d link show vm0").stdout
+    before = ns.settings("vm0")
     with start(ns, folder, "ifname=vm0"):
         assert alias(ns, "vm0") == text and "owner" not in listed(ns)["vm0"]
-    assert ns.run("ip -d link show vm0").stdout.replace("vnet_hdr on", "vnet_hdr off") == before
+    assert ns.settings("vm0").replace("vnet_hdr on", "vnet_hdr off") == before
     assert "nothing to reap" in reap(ns, "--yes") and "vm0" in ns.links()
 
 

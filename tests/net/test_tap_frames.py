@@ -197,10 +197,10 @@ def test_a_flood_one_way_leaves_room_for_the_other(ns, folder):
             for t in threads:
                 t.start()
             try:
-                wait_until(lambda: w.stats()["tx"]["packets"] > 1000)
+                wait_until(lambda: w.stats()["tx"]["packets"] > 1000, timeout=60)
                 for n in range(100):
                     w.vm.send(frame(n))
-                    assert kernel.receive(timeout=5) == frame(n)
+                    assert kernel.receive(timeout=20) == frame(n)
             finally:
                 stop.set()
                 for t in threads:
