@@ -86,6 +86,7 @@ void grouptable_clear(struct grouptable *t)
 	memset(t->shares, 0, sizeof(t->shares));
 	t->free_group = t->free_member = 0;
 	t->cnt = 0;
+	t->refill_ms = 0;
 }
 
 /* ---------------------------------------------------------------------- finding */

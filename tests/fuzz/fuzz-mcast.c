@@ -146,10 +146,13 @@ static void one(struct snoop *s, const struct snoop_place *from, uint32_t len, u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct snoop *s = snoop_new(MEMBERSHIPS);
+	static struct snoop *s;
 	uint64_t now_ms = 1;
 
+	if (!s)
+		s = snoop_new(MEMBERSHIPS);
 	check(s);
+	snoop_clear(s, now_ms);
 	for (unsigned i = 0; i < PORTS; i++)
 		snoop_port_came(s, i, i == PORTS - 1, now_ms);
 	while (size > HEAD_LEN) {
@@ -175,6 +178,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		size -= len;
 	}
 	snoop_sweep(s, now_ms);
-	snoop_free(s);
 	return 0;
 }

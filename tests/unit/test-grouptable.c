@@ -161,6 +161,8 @@ static void what_is_over_makes_room(void **state)
 	assert_false(grouptable_join(t, &a, 0, 0, 9000, 5500)); /* was swept a moment ago */
 	assert_true(grouptable_join(t, &a, 0, 0, 9000, 6000));
 	assert_int_equal(grouptable_cnt(t), 1);
+	for (unsigned i = 1; i < MAX / 2; i++) /* also for the same port */
+		assert_true(join(i, 0, 9000));
 }
 
 static void many_joins_and_leaves_take_no_memory(void **state)
@@ -183,8 +185,7 @@ struct seen {
 	unsigned cnt, ports;
 };
 
-static void row(void *opaque, const struct mcast_addr *a, unsigned vlan,
-		const struct membership *m)
+static void row(void *opaque, const struct mcast_addr *a, unsigned vlan, const struct membership *m)
 {
 	struct seen *seen = opaque;
 

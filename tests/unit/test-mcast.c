@@ -311,6 +311,7 @@ static void what_is_cut_is_wrong_or_nothing(void **state)
 		mf_record(&f, 4, 0, 1, six ? "ff0e::1" : "239.1.1.1");
 		mf_record(&f, 4, 0, 0, six ? "ff0e::2" : "239.1.1.2");
 		mf_finish(&f);
+		assert_kind(MCAST_REPORT); /* and all of it is in the scratch memory */
 		for (len = f.l3; len < f.len; len++) {
 			f.iov.iov_len = f.frame.len = len;
 			assert_kind(len < f.l3 + (six ? 40 : 20) ? MCAST_NONE : MCAST_WRONG);
