@@ -77,8 +77,8 @@ enum group_known {
 };
 
 /** grouptable_members() - Add them to @set. */
-enum group_known grouptable_members(const struct grouptable *t, const struct mcast_addr *group, unsigned vlan,
-				    uint64_t now_ms, struct port_set *set);
+enum group_known grouptable_members(const struct grouptable *t, const struct mcast_addr *group,
+				    unsigned vlan, uint64_t now_ms, struct port_set *set);
 
 /** grouptable_find() - NULL: it is not in it, or not any more. Borrowed until the next change. */
 struct membership *grouptable_find(struct grouptable *t, const struct mcast_addr *group,

@@ -308,7 +308,8 @@ static void parse_ip4(const uint8_t *ip, uint32_t len, struct mcast_msg *m)
 	struct body b;
 
 	m->kind = MCAST_WRONG;
-	if (total > len || head + (is_igmp ? IGMP_LEN : PIM_LEN) > total || !sums_up(ip, head, none))
+	if (total > len || head + (is_igmp ? IGMP_LEN : PIM_LEN) > total ||
+	    !sums_up(ip, head, none))
 		return;
 	m->kind = MCAST_NONE;
 	if (get_be16(ip + 6) & IP4_FRAGMENT)

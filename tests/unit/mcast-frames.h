@@ -152,9 +152,8 @@ static inline void mf_new_query(struct mcast_frame *f, uint8_t flags, uint8_t in
 /* A report of IGMPv3 or MLDv2 of so many records to come; then mf_record(), and mf_finish(). */
 static inline void mf_report(struct mcast_frame *f, bool is_ip6, uint16_t records)
 {
-	const uint8_t head[] = {
-		is_ip6 ? 143 : 0x22, 0, 0, 0, 0, 0, (uint8_t)(records >> 8), (uint8_t)records
-	};
+	const uint8_t head[] = { is_ip6 ? 143 : 0x22, 0, 0, 0, 0, 0, (uint8_t)(records >> 8),
+				 (uint8_t)records };
 
 	if (is_ip6)
 		mf_ip6(f, "fe80::1", MCAST_V2_REPORTS6, IPPROTO_ICMPV6, true);

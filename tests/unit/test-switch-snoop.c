@@ -129,7 +129,8 @@ static void who_is_isolated_stays_so(void **state)
 
 static void vlans_have_members_of_their_own(void **state)
 {
-	struct switch_place trunk = { .trunk = true }, ten = { .vlan = 10 }, twenty = { .vlan = 20 };
+	struct switch_place trunk = { .trunk = true }, ten = { .vlan = 10 },
+			    twenty = { .vlan = 20 };
 
 	trunk.trunk_ids[10 / 8] |= 1u << 10 % 8;
 	trunk.trunk_ids[20 / 8] |= 1u << 20 % 8;
@@ -229,14 +230,10 @@ static void a_port_may_want_all_groups(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(groups_go_to_members_and_routers),
-		T(what_is_no_multicast_is_as_ever),
-		T(wrong_messages_are_dropped),
-		T(who_is_isolated_stays_so),
-		T(vlans_have_members_of_their_own),
-		T(what_is_known_can_be_looked_at),
-		T(a_port_that_left_is_forgotten),
-		T(a_port_may_want_all_groups),
+		T(groups_go_to_members_and_routers), T(what_is_no_multicast_is_as_ever),
+		T(wrong_messages_are_dropped),	     T(who_is_isolated_stays_so),
+		T(vlans_have_members_of_their_own),  T(what_is_known_can_be_looked_at),
+		T(a_port_that_left_is_forgotten),    T(a_port_may_want_all_groups),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
