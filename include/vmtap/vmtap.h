@@ -390,7 +390,7 @@ int vmtap_take_fd(struct vmtap *v, const char *name, struct vmtap_error *err);
  * An interface lives as long as a descriptor of its TAP is open, wherever that is: where a service manager keeps
  * copies (sd_notify(3), FDSTORE=1) while the program restarts, the interface stays what it is, and frames wait
  * in it. @port is the name of the port, @role which of its descriptors it is: "queue0", "queue1", ... of a `tap` or
- * `bridge` port that opened its device itself.
+ * `bridge` port that opened its device itself, "listener" and "bound" for unix sockets with an address.
  *
  * All are called from the instance's thread, inside of whatever opens, closes or changes the port, and call
  * nothing of the library.

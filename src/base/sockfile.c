@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -18,6 +19,9 @@
 #define ACTION "take its socket path"
 #define LOCK_TRIES 100
 #define LOCK_WAIT_MS 10
+#ifndef SIOCUNIXFILE /* <linux/un.h>, which cannot be had together with <sys/un.h> */
+#define SIOCUNIXFILE 0x89e0
+#endif
 
 /* Return: 0, or -ENAMETOOLONG. */
 static int address(struct sockaddr_un *addr, const char *path)
@@ -196,6 +200,18 @@ int sockfile_bind(struct sockfile *f, int fd, const char *path, int mode, const 
 	return ret;
 }
 
+int sockfile_take_over(struct sockfile *f, int fd, const char *path)
+{
+	cleanup_fd int file = ioctl(fd, SIOCUNIXFILE);
+	struct stat own, there;
+
+	if (file < 0 || fstat(file, &own) < 0 || lstat(path, &there) < 0)
+		return -errno;
+	if (own.st_dev != there.st_dev || own.st_ino != there.st_ino)
+		return -ESTALE;
+	return remember(f, path);
+}
+
 int sockfile_check(const char *path, const char *object, struct vmtap_error *err)
 {
 	char folder[256];
@@ -219,6 +235,12 @@ void sockfile_release(struct sockfile *f)
 		return;
 	if (lstat(f->path, &st) == 0 && st.st_dev == f->dev && st.st_ino == f->ino)
 		unlink(f->path);
+	free(f->path);
+	f->path = NULL;
+}
+
+void sockfile_leave(struct sockfile *f)
+{
 	free(f->path);
 	f->path = NULL;
 }

@@ -55,6 +55,12 @@ int sockfile_probe(const char *path);
 int sockfile_bind(struct sockfile *f, int fd, const char *path, int mode, const char *object,
 		  struct vmtap_error *err);
 
+/** sockfile_take_over() - Hold the path that @fd, of an earlier run, is bound to. Return: 0; -ESTALE: @path is another
+ *  file; another -errno: the kernel does not tell (it takes Linux 4.13 and CAP_NET_ADMIN). */
+int sockfile_take_over(struct sockfile *f, int fd, const char *path);
+/** sockfile_leave() - Forget the path, which stays. Fine when nothing is held. */
+void sockfile_leave(struct sockfile *f);
+
 /** sockfile_check() - Would sockfile_bind() succeed? Changes nothing. */
 int sockfile_check(const char *path, const char *object, struct vmtap_error *err);
 

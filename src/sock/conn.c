@@ -12,9 +12,11 @@
 #include "base/fd.h"
 #include "sock/say.h"
 #include "sock/sockfd.h"
+#include "sock/sockkeep.h"
 
 #define CONNECT_TIMEOUT_MS 10000
 #define ACCEPT_PAUSE_NS NSEC_PER_SEC
+#define LISTENER "listener"
 
 static void listen_on(struct conn *c);
 static void attempt(struct conn *c);
@@ -248,11 +250,26 @@ static const struct sock_want *want_fd(const struct conn_conf *conf)
 	return &wants[2 * conf->unix_only + conf->server];
 }
 
-int conn_open(struct conn *c, const struct conn_conf *conf, struct vmtap_error *err)
+/* The socket that an earlier run left, where who connects waits, or a new one. */
+static int open_listener(struct conn *c, const struct conn_conf *conf, struct vmtap_error *err)
 {
 	const struct sock_listen how = { .spec = &conf->spec,
 					 .addrs = &conf->addrs,
 					 .mode = conf->mode };
+	const bool is_unix = conf->spec.kind == SOCK_KIND_UNIX;
+	const struct sock_addr *addr = &conf->addrs.addr[0];
+	int fd = -ENOENT;
+
+	if (is_unix)
+		fd = sock_keep_find(c->port, LISTENER, SOCK_STREAM, addr, &c->file);
+	if (fd < 0)
+		fd = sock_listen(&how, &c->file, c->object, err);
+	c->kept = fd >= 0 && is_unix && sock_keep(c->port, LISTENER, fd, addr);
+	return fd;
+}
+
+int conn_open(struct conn *c, const struct conn_conf *conf, struct vmtap_error *err)
+{
 	int *fd = conf->server ? &c->listen_fd : &c->next_fd;
 
 	c->server = conf->server;
@@ -264,7 +281,7 @@ int conn_open(struct conn *c, const struct conn_conf *conf, struct vmtap_error *
 	if (c->inherited)
 		*fd = sock_take_fd(c->port->env, conf->spec.fd, want_fd(conf), c->object, err);
 	else if (c->server)
-		*fd = sock_listen(&how, &c->file, c->object, err);
+		*fd = open_listener(c, conf, err);
 	else if (!c->reconnect_ns)
 		*fd = sock_connect(&c->addrs, c->mptcp, CONNECT_TIMEOUT_MS, c->object, err);
 	else
@@ -293,6 +310,8 @@ void conn_close(struct conn *c)
 	loop_del(loop_of(c), &c->watch);
 	if (c->fd >= 0)
 		c->ops->end(c);
+	if (c->kept)
+		sock_keep_end(c->port, LISTENER, &c->file);
 	sockfile_release(&c->file);
 	fd_close(&c->listen_fd);
 	fd_close(&c->next_fd);

@@ -55,6 +55,7 @@ struct conn_ops {
  * @connecting: @next_fd waits for the peer's answer
  * @next_addr:  the address to try next
  * @told:       the failure to connect has been logged
+ * @kept:       @listen_fd outlives the program (sock/sockkeep.h)
  * @watch:      of @listen_fd, or of @next_fd
  */
 struct conn {
@@ -65,7 +66,7 @@ struct conn {
 	uint64_t timeout_ns, pause_ns;
 
 	struct log_limit infos;
-	bool server, keep_alive, mptcp, inherited, connecting, told;
+	bool server, keep_alive, mptcp, inherited, connecting, told, kept;
 	uint64_t reconnect_ns;
 	struct sock_addrs addrs;
 	unsigned next_addr;

@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import socket
 import struct
 
 import pytest
@@ -13,7 +14,7 @@ import tuntap
 from ctl import Client
 from manager import Manager, Service
 from netns import Netns, wait_until
-from peers import DgramPeer
+from peers import DgramPeer, StreamPeer
 from tuntap import IFF_MULTI_QUEUE, IFF_NO_PI, IFF_TAP, IFF_VNET_HDR, Packets, frame
 from vmtap import TOP
 from vu import MODERN, MQ, MRG, Front
@@ -58,16 +59,18 @@ class Lab:
         link = self.ns.links().get(name)
         return link and (link["ifindex"], link["address"], link.get("master"), "LOWER_UP" in link["flags"])
 
-    def stored(self):
+    def stored(self, all_of=False):
+        """Without the socket of a dgram guest, which most tests are not about."""
         with self.manager.news:
-            return sorted(self.manager.store)
+            return sorted(name for name in self.manager.store if all_of or not name.startswith("vmtap/bound/"))
 
-    def roles(self):
+    def roles(self, all_of=False):
         """ROLE and PORT of what is stored."""
-        return [(name.split("/")[1], name.split("/")[3]) for name in self.stored()]
+        return [(name.split("/")[1], name.split("/")[3]) for name in self.stored(all_of)]
 
     def wait_roles(self, *roles):
-        wait_until(lambda: self.roles() == sorted(roles), what="%s to be %s" % (self.roles, roles))
+        all_of = ("bound", "guest") in roles
+        wait_until(lambda: self.roles(all_of) == sorted(roles), what="%s to be %s" % (self.roles(all_of), roles))
 
     def replace(self, index, *fds):
         """Have the manager pass something else (taken) as the queue of that number."""
@@ -134,7 +137,7 @@ def test_all_queues_are_kept_also_those_that_the_guest_did_not_use(ns, lab):
         return info["numqueues"], info.get("numdisabled", 0)
 
     with lab.start() as service:
-        lab.wait_roles(*(("queue%d" % i, "vm0") for i in range(4)))
+        lab.wait_roles(("listener", "guest"), *(("queue%d" % i, "vm0") for i in range(4)))
         before = lab.link()
         with Front(ns, want=MODERN | MRG | MQ, pairs=2, ring_size=64, need_reply=1) as vm:
             vm.up(lab.guest_path)
@@ -211,6 +214,138 @@ def test_an_interface_that_is_deleted_and_comes_back_is_stored_anew(ns, lab):
     with lab.start() as service:
         assert lab.link()[0] == index
         lab.moves(1)
+
+
+# ------------------------------------------------------------------------------ sockets
+
+STREAM = "[port guest]\ntype = %s\nserver = on\npath = %s\n[link one]\nports = vm0 guest\n"
+
+
+def stream(lab, kind="stream", path=None):
+    lab.write(lab.tap(), STREAM % (kind, path or lab.guest_path), guest=None)
+
+
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("abstract", [False, True])
+def test_who_connects_to_a_stream_during_the_restart_waits(ns, lab, sig, abstract):
+    path = "@vmtap-" + os.path.basename(lab.folder) if abstract else lab.guest_path
+    where = path.replace("@", "\0")
+    stream(lab, path=path)
+    with ns.enter(), lab.start() as service:
+        lab.wait_roles(("queue0", "vm0"), ("listener", "guest"))
+        with StreamPeer(where) as vm, Packets(ns, "vm0") as kernel:
+            vm.send(frame(1))
+            assert kernel.receive() == frame(1)
+            service.stop(sig)
+        with StreamPeer(where) as vm, Packets(ns, "vm0") as kernel:  # nobody runs
+            vm.send(frame(2))
+            with lab.start() as again:
+                assert kernel.receive() == frame(2)
+                kernel.send(frame(3))
+                assert vm.receive(kind=tuntap.ETH_TEST) == frame(3)
+                assert "warning" not in again.output()
+    assert abstract or os.path.exists(path)  # the manager has it still
+
+
+def test_a_front_end_that_connects_during_the_restart_waits(ns, lab):
+    stream(lab, "vhost-user")
+    with lab.start() as service:
+        lab.wait_roles(("queue0", "vm0"), ("listener", "guest"))
+        service.stop(signal.SIGKILL)
+    with socket.socket(socket.AF_UNIX) as early:
+        early.settimeout(20)
+        early.connect(lab.guest_path)
+        early.sendall(struct.pack("=III", 1, 1, 0))  # VHOST_USER_GET_FEATURES
+        with lab.start():
+            assert struct.unpack("=III", early.recv(12)) == (1, 5, 8)
+
+
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGKILL])
+def test_datagrams_wait_for_the_restart(ns, lab, sig):
+    with lab.guest() as guest:
+        with lab.start() as service, Packets(ns, "vm0") as kernel:
+            lab.wait_roles(("queue0", "vm0"), ("bound", "guest"))
+            guest.send(frame(1))
+            assert kernel.receive() == frame(1)
+            service.stop(sig)
+        with Packets(ns, "vm0") as kernel:
+            guest.send(frame(2), frame(3))
+            with lab.start() as again:
+                assert [kernel.receive(), kernel.receive()] == [frame(2), frame(3)]
+                kernel.send(frame(4))
+                assert guest.receive(kind=tuntap.ETH_TEST) == frame(4)
+                assert "warning" not in again.output()
+
+
+def test_a_guest_that_was_replaced_meanwhile_is_heard(lab):
+    with lab.guest() as guest, lab.start() as service:
+        with Packets(lab.ns, "vm0") as kernel:  # the socket is connected to it
+            guest.send(frame(1))
+            assert kernel.receive() == frame(1)
+        service.stop(signal.SIGKILL)
+    with lab.start():  # there is no guest
+        lab.moves(2)
+
+
+def test_a_socket_goes_with_its_port(lab):
+    stream(lab)
+    with lab.start(), lab.client() as ctl:
+        ctl.run("port_del", id="guest")
+        lab.wait_roles(("queue0", "vm0"))
+        assert not os.path.exists(lab.guest_path)
+        with pytest.raises(FileNotFoundError):
+            StreamPeer(lab.guest_path)
+        ctl.run("reload")
+        lab.wait_roles(("queue0", "vm0"), ("listener", "guest"))
+        with StreamPeer(lab.guest_path):
+            pass
+
+
+def other_stream(lab):
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(lab.guest_path + ".other")
+    sock.listen(1)
+    return sock.detach()
+
+
+def mute_stream(lab):
+    sock = socket.socket(socket.AF_UNIX)
+    os.unlink(lab.guest_path)
+    sock.bind(lab.guest_path)
+    return sock.detach()
+
+
+@pytest.mark.parametrize("make, says", [
+    (lambda lab: os.pipe()[0], "no unix socket"),
+    (lambda lab: socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).detach(), "no unix socket"),
+    (lambda lab: socket.socket(socket.AF_INET).detach(), "no unix socket"),
+    (lambda lab: socket.socketpair()[0].detach(), "does not listen"),
+    (mute_stream, "does not listen"), (other_stream, "another address")])
+def test_another_socket_is_refused(ns, lab, make, says):
+    stream(lab)
+    crashed(lab)
+    assert lab.roles()[0] == ("listener", "guest")
+    lab.replace(0)
+    lab.replace(0, make(lab))
+    with lab.start() as service, StreamPeer(lab.guest_path) as vm, Packets(ns, "vm0") as kernel:
+        assert says in service.output()
+        vm.send(frame(1))
+        assert kernel.receive() == frame(1)
+
+
+def test_a_path_that_somebody_else_took_meanwhile_is_not_touched(lab):
+    stream(lab)
+    crashed(lab)
+    os.unlink(lab.guest_path)
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(lab.guest_path)
+        other.listen(1)
+        with lab.start() as service:
+            assert "its path is not its own any more" in service.output()
+            assert "is in use by another process" in service.output()
+            lab.wait_roles(("queue0", "vm0"))
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(lab.guest_path)
 
 
 # --------------------------------------------------------------------- what is not kept
@@ -310,7 +445,7 @@ def refused(lab, *says, moves=True):
 
 def crashed(lab):
     with lab.start() as service:
-        lab.wait_roles(*((role, "vm0") for role, _ in lab.roles()))
+        assert lab.stored()  # they come before READY=1
         service.stop(signal.SIGKILL)
     os.unlink(service.log)
 

@@ -7,10 +7,12 @@
 #include "base/fd.h"
 #include "port/sock/dgram-priv.h"
 #include "sock/sockfd.h"
+#include "sock/sockkeep.h"
 
 #define FLAGS (SOCK_NONBLOCK | SOCK_CLOEXEC)
 /* Room for what comes while others have their turn; the kernel may grant less. */
 #define RCVBUF (1 << 20)
+#define BOUND "bound"
 
 static int make(int family, const char *object, struct vmtap_error *err)
 {
@@ -43,16 +45,29 @@ static int bind_error(int code, const struct sock_addr *addr, const char *object
 	return -code;
 }
 
-static int open_unix(struct dgram_sockets *s, const struct dgram_conf *c, const char *object,
+static int bind_unix(struct dgram_sockets *s, const struct dgram_conf *c, const char *object,
 		     struct vmtap_error *err)
 {
 	s->fd = make(AF_UNIX, object, err);
-	if (s->fd < 0)
-		return s->fd;
+	return s->fd < 0 ? s->fd : sock_bind_unix(&s->file, s->fd, &s->local, c->mode, object, err);
+}
+
+/* The socket that an earlier run left, where datagrams wait, or a new one. */
+static int open_unix(struct dgram_sockets *s, const struct port *p, const struct dgram_conf *c,
+		     const char *object, struct vmtap_error *err)
+{
+	int ret = 0;
+
+	if (p)
+		s->fd = sock_keep_find(p, BOUND, SOCK_DGRAM, &s->local, &s->file);
+	s->found = s->fd >= 0;
+	if (!s->found)
+		ret = bind_unix(s, c, object, err);
+	if (ret < 0)
+		return ret;
+	s->kept = p && sock_keep(p, BOUND, s->fd, &s->local);
 	s->tx_fd = make(AF_UNIX, object, err);
-	if (s->tx_fd < 0)
-		return s->tx_fd;
-	return sock_bind_unix(&s->file, s->fd, &s->local, c->mode, object, err);
+	return s->tx_fd < 0 ? s->tx_fd : 0;
 }
 
 static int open_udp(struct dgram_sockets *s, const char *object, struct vmtap_error *err)
@@ -164,7 +179,7 @@ static int open_multicast(struct dgram_sockets *s, const struct port_env *env,
 
 /* ------------------------------------------------------------------------- all */
 
-int dgram_sockets_open(struct dgram_sockets *s, const struct port_env *env,
+int dgram_sockets_open(struct dgram_sockets *s, const struct port_env *env, const struct port *p,
 		       const struct dgram_conf *c, const char *object, struct vmtap_error *err)
 {
 	static const struct sock_want connected = { .type = SOCK_DGRAM, .role = SOCK_CONNECTED };
@@ -177,7 +192,7 @@ int dgram_sockets_open(struct dgram_sockets *s, const struct port_env *env,
 	s->remote = c->remote.addr[0];
 	switch (c->kind) {
 	case DGRAM_UNIX:
-		ret = open_unix(s, c, object, err);
+		ret = open_unix(s, p, c, object, err);
 		break;
 	case DGRAM_UDP:
 		ret = open_udp(s, object, err);
@@ -188,9 +203,19 @@ int dgram_sockets_open(struct dgram_sockets *s, const struct port_env *env,
 	default:
 		ret = s->fd = sock_take_fd(env, c->fd, &connected, object, err);
 	}
-	if (ret < 0)
+	if (ret < 0) {
+		if (p)
+			dgram_sockets_end(s, p);
 		dgram_sockets_close(s);
+	}
 	return ret < 0 ? ret : 0;
+}
+
+void dgram_sockets_end(struct dgram_sockets *s, const struct port *p)
+{
+	if (s->kept)
+		sock_keep_end(p, BOUND, &s->file);
+	s->kept = false;
 }
 
 void dgram_sockets_close(struct dgram_sockets *s)

@@ -162,6 +162,11 @@ int dgram_peer_find(struct dgram *d)
 	return ret;
 }
 
+void dgram_peer_forget(struct dgram *d)
+{
+	disconnect(d->sockets.fd);
+}
+
 void dgram_peer_lost(struct dgram *d)
 {
 	if (d->kind != DGRAM_UNIX)

@@ -37,16 +37,20 @@ extern const char dgram_help[];
 
 /* dgram-open.c */
 
-/** struct dgram_sockets - @fd: frames come in here; @tx_fd: they leave here, -1: by @fd. */
+/** struct dgram_sockets - @fd: frames come in here; @tx_fd: they leave here, -1: by @fd. @found: @fd is of an earlier
+ *  run; @kept: it outlives this one */
 struct dgram_sockets {
 	int fd, tx_fd;
+	bool found, kept;
 	struct sock_addr local, remote;
 	struct sockfile file;
 };
 
-/** dgram_sockets_open() - Return: 0 and all of @s; -errno and @err. */
-int dgram_sockets_open(struct dgram_sockets *s, const struct port_env *env,
+/** dgram_sockets_open() - Return: 0 and all of @s; -errno and @err. @p: whose they are; NULL: they are only tried. */
+int dgram_sockets_open(struct dgram_sockets *s, const struct port_env *env, const struct port *p,
 		       const struct dgram_conf *c, const char *object, struct vmtap_error *err);
+/** dgram_sockets_end() - The port closes: what outlives the program. dgram_sockets_close() follows. */
+void dgram_sockets_end(struct dgram_sockets *s, const struct port *p);
 void dgram_sockets_close(struct dgram_sockets *s);
 
 /**
@@ -151,6 +155,8 @@ void dgram_peer_init(struct dgram *d);
 void dgram_peer_fini(struct dgram *d);
 /** dgram_peer_find() - Find a way to a unix peer when there is none. Return: 0 or -errno. */
 int dgram_peer_find(struct dgram *d);
+/** dgram_peer_forget() - An earlier run had connected the bound socket, to a peer that is gone: others are heard. */
+void dgram_peer_forget(struct dgram *d);
 /** dgram_peer_lost() - Sending failed: the way that was is no way any more. */
 void dgram_peer_lost(struct dgram *d);
 /** dgram_peer_fd() - The socket that frames leave by. */

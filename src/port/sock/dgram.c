@@ -25,8 +25,8 @@ static int dgram_start(struct port *p, struct vmtap_error *err)
 
 	if (ret < 0)
 		return error_errno(err, -ret, d->object, "watch its socket");
-	if (d->kind == DGRAM_UNIX)
-		dgram_peer_find(d);
+	if (d->kind == DGRAM_UNIX && dgram_peer_find(d) < 0 && d->sockets.found)
+		dgram_peer_forget(d);
 	port_set_state(p, VMTAP_PORT_UP);
 	return 0;
 }
@@ -60,6 +60,7 @@ static void dgram_close(struct port *p)
 
 	dgram_io_stop(d);
 	dgram_peer_fini(d);
+	dgram_sockets_end(&d->sockets, p);
 	dgram_sockets_close(&d->sockets);
 	if (d->rx.next < d->rx.cnt)
 		port_drop_rx(p, VMTAP_DROP_PURGED, d->rx.cnt - d->rx.next);
@@ -108,7 +109,7 @@ static struct port *dgram_open(const struct port_env *env, const char *name,
 	dgram_peer_init(d);
 	if (dgram_io_init(d) < 0) {
 		error_errno(err, ENOMEM, d->object, "open the port");
-	} else if (dgram_sockets_open(&d->sockets, env, &c, d->object, err) == 0) {
+	} else if (dgram_sockets_open(&d->sockets, env, &d->port, &c, d->object, err) == 0) {
 		dgram_peer_init(d);
 		return &d->port;
 	}
@@ -132,7 +133,7 @@ static int dgram_check(const struct port_env *env, const struct conf *conf, stru
 				     err);
 	if (c.kind == DGRAM_UNIX)
 		return sock_check_unix(&c.local.addr[0], object, err);
-	ret = dgram_sockets_open(&sockets, env, &c, object, err);
+	ret = dgram_sockets_open(&sockets, env, NULL, &c, object, err);
 	if (ret == 0)
 		dgram_sockets_close(&sockets);
 	return ret;
