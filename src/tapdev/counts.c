@@ -11,17 +11,12 @@
 
 #define BUF_SIZE 32768 /* an interface's description */
 
-/** struct counts - @nl: NULL until somebody asks, and after a failure */
+/** struct counts - @nl: NULL after a failure, until somebody asks again */
 struct counts {
 	struct mnl_socket *nl;
 	unsigned seq;
 	char buf[BUF_SIZE];
 };
-
-struct counts *counts_new(void)
-{
-	return calloc(1, sizeof(struct counts));
-}
 
 static void forget_socket(struct counts *c)
 {
@@ -49,6 +44,15 @@ static int open_socket(struct counts *c)
 	return -errno;
 }
 
+struct counts *counts_new(void)
+{
+	struct counts *c = calloc(1, sizeof(*c));
+
+	if (c && open_socket(c) < 0)
+		forget_socket(c);
+	return c;
+}
+
 /* Send the request in @c->buf; @cb sees the answer and returns MNL_CB_STOP. */
 static int talk(struct counts *c, struct nlmsghdr *nlh, mnl_cb_t cb, void *data)
 {
@@ -63,8 +67,8 @@ static int talk(struct counts *c, struct nlmsghdr *nlh, mnl_cb_t cb, void *data)
 		ret = -errno;
 	if (ret == 0 &&
 	    mnl_cb_run(c->buf, (size_t)len, c->seq, mnl_socket_get_portid(c->nl), cb, data) < 0)
-		return -errno; /* the kernel's answer, read to its end */
-	if (ret < 0)
+		ret = -errno;
+	if (ret < 0 && ret != -ENODEV) /* the kernel's answer, and all of it was read */
 		forget_socket(c);
 	return ret;
 }

@@ -6,7 +6,7 @@
  * detached, a socket filter), a macvtap's receive drops (`ip -s link` shows both).
  *
  * Ownership, threads: an object belongs to one thread at a time, and has one socket, in the network namespace
- * in which it was asked first. Interfaces of other namespaces are not found.
+ * in which it was made. Interfaces of other namespaces are not found.
  */
 #ifndef TAPDEV_COUNTS_H
 #define TAPDEV_COUNTS_H
@@ -23,7 +23,7 @@ struct counts_of {
 	bool receiver; /* what it drops counts as received */
 };
 
-/** counts_new() - Opens nothing yet. Return: owned; NULL: no memory. */
+/** counts_new() - Where the socket cannot be had, each call tries again. Return: owned; NULL: no memory. */
 struct counts *counts_new(void);
 /** counts_free() - NULL is fine. */
 void counts_free(struct counts *c);
