@@ -195,7 +195,7 @@ struct vmtap_counters {
  * was not attached: the interface's transmit drops, and a macvtap's receive drops, less what they were when the port
  * was opened or attached to it again. The kernel counts for an interface and not for its queues; other programs'
  * queues of it are counted, too. When the interface has gone, or was moved to another network namespace, it is what
- * was read last; it is 0 for one that was in another namespace from the beginning.
+ * was read last; it is 0 for one that was in another namespace than the instance from the beginning.
  */
 struct vmtap_stats {
 	struct vmtap_counters rx;
@@ -229,6 +229,9 @@ enum vmtap_queue_flag {
  * @rx_kicks, @tx_kicks: vhost-user: of those, by the guest for the ring on which it sends, or receives
  * @rx_calls, @tx_calls: vhost-user: how often the guest was called for that ring
  * @rx_ring, @tx_ring: vhost-user: entries of that ring; 0: not set up
+ * @rx_avail, @tx_avail: vhost-user: of those, what the guest has made available and has not got back: frames that it
+ *           sends and room for frames, as chains of descriptors; in a packed ring, as descriptors. Also of a ring that
+ *           the kernel has
  * @flags: enum vmtap_queue_flag
  *
  * A port whose queue pairs are not joined to as many of its peer moves all frames as one, and counts
@@ -244,6 +247,7 @@ struct vmtap_queue_stats {
 	uint64_t rx_kicks, tx_kicks;
 	uint64_t rx_calls, tx_calls;
 	uint32_t rx_ring, tx_ring;
+	uint32_t rx_avail, tx_avail;
 	uint32_t flags;
 	uint32_t reserved;
 };

@@ -134,6 +134,19 @@ static double rate(const json_t *now, const json_t *last, const char *name, doub
 	return a >= b && secs > 0 ? (double)(a - b) / secs : 0;
 }
 
+/* "200/256": room or frames in a ring of that size; "off": it is not enabled. */
+static void show_ring(const json_t *way)
+{
+	const json_t *ring = json_object_get(way, "ring");
+	char text[32] = "-";
+
+	if (ring && json_is_true(json_object_get(ring, "started")))
+		snprintf(text, sizeof(text), "%" PRIu64 "/%" PRIu64 "%s", number(ring, "available"),
+			 number(ring, "size"),
+			 json_is_true(json_object_get(ring, "enabled")) ? "" : " off");
+	printf("%11s  ", text);
+}
+
 static void show_way(const char *name, const json_t *row, const json_t *last, double secs)
 {
 	const json_t *way = json_object_get(row, name);
@@ -149,8 +162,10 @@ static void show_way(const char *name, const json_t *row, const json_t *last, do
 		printf("%9s %9s ", human(rate(way, was, "frames", secs), a),
 		       human(rate(way, was, "bytes", secs) * 8, b));
 	}
-	printf("%9" PRIu64 " %8.3gs%c ", number(way, "holds"), (double)number(way, "held_ns") / 1e9,
+	printf("%9" PRIu64 " %8.3gs%c  ", number(way, "holds"),
+	       (double)number(way, "held_ns") / 1e9,
 	       json_is_true(json_object_get(way, "held")) ? '*' : ' ');
+	show_ring(way);
 	show_drops(way);
 }
 
@@ -163,7 +178,7 @@ static void show_table(const struct sample *now, const struct sample *last)
 	printf("%-16s %5s %-3s %14s %8s %8s ", "port", "queue", "", "frames", "bytes", "a burst");
 	if (last)
 		printf("%9s %9s ", "frames/s", "bit/s");
-	printf("%9s %9s  %s\n", "held back", "for", "drops");
+	printf("%9s %9s  %11s  %s\n", "held back", "for", "ring", "drops");
 	json_array_foreach(now->rows, i, row)
 	{
 		const char *id = json_string_value(json_object_get(row, "id"));

@@ -28,13 +28,24 @@ static json_t *way_json(const struct vmtap_counters *c, uint64_t bursts, uint64_
 			 number(held_ns), "held", held);
 }
 
-static void add_ring(json_t *way, uint64_t kicks, uint64_t calls, uint32_t size, bool started,
-		     bool enabled)
+static json_t *ring_json(uint32_t size, uint32_t avail, bool started, bool enabled, uint64_t kicks,
+			 uint64_t calls)
 {
-	json_object_set_new(way, "ring",
-			    json_pack("{sI,sb,sb,so,so}", "size", (json_int_t)size, "started",
-				      started, "enabled", enabled, "kicks", number(kicks), "calls",
-				      number(calls)));
+	return json_pack("{sI,sI,sb,sb,so,so}", "size", (json_int_t)size, "available",
+			 (json_int_t)avail, "started", started, "enabled", enabled, "kicks",
+			 number(kicks), "calls", number(calls));
+}
+
+static void add_rings(json_t *rx, json_t *tx, const struct vmtap_queue_stats *s)
+{
+	const uint32_t f = s->flags;
+
+	json_object_set_new(rx, "ring",
+			    ring_json(s->rx_ring, s->rx_avail, f & VMTAP_QUEUE_RX_STARTED,
+				      f & VMTAP_QUEUE_RX_ENABLED, s->rx_kicks, s->rx_calls));
+	json_object_set_new(tx, "ring",
+			    ring_json(s->tx_ring, s->tx_avail, f & VMTAP_QUEUE_TX_STARTED,
+				      f & VMTAP_QUEUE_TX_ENABLED, s->tx_kicks, s->tx_calls));
 }
 
 static json_t *pair_json(const struct vmtap_port *port, unsigned pair,
@@ -46,12 +57,8 @@ static json_t *pair_json(const struct vmtap_port *port, unsigned pair,
 	json_t *tx =
 		way_json(&s->tx, s->tx_bursts, s->tx_holds, s->tx_held_ns, f & VMTAP_QUEUE_TX_HELD);
 
-	if (f & VMTAP_QUEUE_HAS_RINGS) {
-		add_ring(rx, s->rx_kicks, s->rx_calls, s->rx_ring, f & VMTAP_QUEUE_RX_STARTED,
-			 f & VMTAP_QUEUE_RX_ENABLED);
-		add_ring(tx, s->tx_kicks, s->tx_calls, s->tx_ring, f & VMTAP_QUEUE_TX_STARTED,
-			 f & VMTAP_QUEUE_TX_ENABLED);
-	}
+	if (f & VMTAP_QUEUE_HAS_RINGS)
+		add_rings(rx, tx, s);
 	return json_pack("{ss,sI,sb,sb,so,so,so}", "id", vmtap_port_name(port), "queue",
 			 (json_int_t)pair, "used", !!(f & VMTAP_QUEUE_USED), "in_kernel",
 			 !!(f & VMTAP_QUEUE_IN_KERNEL), "wakeups", number(s->wakeups), "rx", rx,
@@ -105,7 +112,9 @@ const struct command stats_commands[] = {
 			"an array of objects with id, queue, used, in_kernel (the kernel carries the "
 			"frames, and they are not counted), wakeups, and rx and tx: frames, bytes, "
 			"gso_frames, drops by cause, bursts, holds, held_ns, held (now), and for "
-			"vhost-user ring: size, started, enabled, kicks, calls",
+			"vhost-user ring: size, available (chains of descriptors, in a packed ring "
+			"descriptors, that the guest has not got back), started, enabled, kicks, "
+			"calls",
 		.args = query_args,
 		.run = query_queues,
 	},

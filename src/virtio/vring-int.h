@@ -116,6 +116,7 @@ struct vring_fd {
  * @views:    pieces of memory that were met last
  * @again:    chains to pop before all others, of which @again_at are popped; owned
  * @call_cnt: of the driver, since vring_new() (base/counter.h)
+ * @place:    packed: @used_at and @used_wrap (bit 15), for any thread (base/counter.h)
  * @raw:      packed: the descriptors of the chain that is being fetched
  */
 struct vring {
@@ -147,7 +148,7 @@ struct vring {
 	const char *error;
 	bool started, lent;
 	uint32_t base;
-	uint64_t call_cnt;
+	uint64_t call_cnt, place;
 	struct vring_config cfg;
 	struct iovec iov[VRING_IOV_MAX];
 	struct vring_dirty dirty[VRING_IOV_MAX];
@@ -291,6 +292,7 @@ void vring_split_push(struct vring *r, const struct vring_rec *rec, uint32_t len
 /** vring_split_publish() - Return: does the driver want to be called? */
 bool vring_split_publish(struct vring *r);
 bool vring_split_is_empty(const struct vring *r);
+unsigned vring_split_available(const struct vring *r);
 void vring_split_want_kicks(struct vring *r, bool on);
 
 int vring_packed_start(struct vring *r);
@@ -301,6 +303,7 @@ void vring_packed_unpop(struct vring *r, const struct vring_rec *rec);
 void vring_packed_push(struct vring *r, const struct vring_rec *rec, uint32_t len);
 bool vring_packed_publish(struct vring *r);
 bool vring_packed_is_empty(const struct vring *r);
+unsigned vring_packed_available(const struct vring *r);
 void vring_packed_want_kicks(struct vring *r, bool on);
 
 #endif

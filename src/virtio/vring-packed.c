@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/counter.h"
 #include "virtio/inflight-int.h"
 
 #define AVAIL (1u << VRING_PACKED_DESC_F_AVAIL)
@@ -56,6 +57,12 @@ static inline void go_back(const struct vring *r, uint16_t *at, bool *wrap, unsi
 }
 
 /* start */
+
+/* For vring_packed_available(). */
+static inline void tell_place(struct vring *r)
+{
+	counter_set(&r->place, r->used_at | (r->used_wrap ? WRAP : 0u));
+}
 
 static int recover(struct vring *r)
 {
@@ -94,6 +101,7 @@ int vring_packed_start(struct vring *r)
 		ret = recover(r);
 	r->push_at = r->used_at;
 	r->push_wrap = r->used_wrap;
+	tell_place(r);
 	return ret;
 }
 
@@ -330,11 +338,47 @@ bool vring_packed_publish(struct vring *r)
 		mem_dirty(r->mem, r->desc_gpa + 16ull * first, sizeof(*r->pdesc));
 	r->used_at = r->push_at;
 	r->used_wrap = r->push_wrap;
+	tell_place(r);
 	r->busy -= batch;
 	return wants_call(r, batch);
 }
 
 /* kicks */
+
+static bool is_available_at(const struct vring *r, uint16_t at, bool wrap, unsigned ahead)
+{
+	advance(r, &at, &wrap, ahead);
+	return is_available(load16(&r->pdesc[at].flags), wrap);
+}
+
+/* Those that are available lie side by side, so that a few of them tell how many there are. */
+static unsigned search(const struct vring *r, uint64_t place)
+{
+	const uint16_t at = (uint16_t)(place & ~(uint64_t)WRAP);
+	unsigned less = 0, more = r->size;
+
+	while (less < more) {
+		const unsigned mid = less + (more - less) / 2;
+
+		if (is_available_at(r, at, place & WRAP, mid))
+			less = mid + 1;
+		else
+			more = mid;
+	}
+	return less;
+}
+
+unsigned vring_packed_available(const struct vring *r)
+{
+	uint64_t place;
+	unsigned cnt, tries = 8;
+
+	do {
+		place = counter_get(&r->place);
+		cnt = search(r, place);
+	} while (place != counter_get(&r->place) && --tries);
+	return cnt;
+}
 
 bool vring_packed_is_empty(const struct vring *r)
 {

@@ -290,6 +290,14 @@ bool vring_split_publish(struct vring *r)
 
 /* kicks */
 
+/* The used index first: it can only get closer to the available one. */
+unsigned vring_split_available(const struct vring *r)
+{
+	const uint16_t used = load16_acquire(&r->used->idx);
+
+	return (uint16_t)(load16(&r->avail->idx) - used);
+}
+
 bool vring_split_is_empty(const struct vring *r)
 {
 	return r->avail_seen == r->avail_at && load16(&r->avail->idx) == r->avail_at;

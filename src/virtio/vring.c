@@ -369,6 +369,16 @@ bool vring_is_empty(const struct vring *r)
 	return r->packed ? vring_packed_is_empty(r) : vring_split_is_empty(r);
 }
 
+unsigned vring_available(const struct vring *r)
+{
+	unsigned cnt;
+
+	if (!r->started)
+		return 0;
+	cnt = r->packed ? vring_packed_available(r) : vring_split_available(r);
+	return cnt < r->size ? cnt : r->size;
+}
+
 bool vring_is_blank(const struct vring *r)
 {
 	if (!r->runs)

@@ -30,7 +30,7 @@
  *   started again. Work per call is bounded.
  *
  * Threads
- *   A ring belongs to one thread at a time.
+ *   A ring belongs to one thread at a time; vring_calls() and vring_available() say who else may look.
  */
 #ifndef VIRTIO_VRING_H
 #define VIRTIO_VRING_H
@@ -152,6 +152,11 @@ void vring_publish(struct vring *r);
 
 /** vring_is_empty() - Is there nothing to pop? (A look at shared memory.) */
 bool vring_is_empty(const struct vring *r);
+
+/** vring_available() - Chains (packed: descriptors) that the driver made available and that were not published as
+ *  used, 0..size: by us, or by who has borrowed the ring. A look at shared memory, at moments a little apart, from the
+ *  thread that starts and stops the ring; it may run meanwhile in another. 0 when stopped. */
+unsigned vring_available(const struct vring *r);
 
 /** vring_is_blank() - Is the driver's side as it is in memory that nobody wrote? (Looks at its beginning.) */
 bool vring_is_blank(const struct vring *r);

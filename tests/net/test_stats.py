@@ -12,7 +12,8 @@ import pytest
 import vmtap
 from ctl import Refused, Serve
 from netns import wait_until
-from tuntap import Packets, frame
+from tuntap import ETH_TEST, Packets, frame
+from vu import EVENT_IDX, MODERN, MRG, PACKED, Front
 
 TAP = {"type": "tap", "script": "no", "downscript": "no", "up": True}
 
@@ -194,6 +195,45 @@ def test_rings_of_a_guest(ns, folder, ctl):
     ctl.run("port_add", type="vhost-user", id="g", server=True, path=path)
     ring = queues(ctl, "g")[0]["tx"]["ring"]
     assert not ring["started"] and ring["size"] == ring["kicks"] == ring["calls"] == 0
+
+
+@pytest.mark.parametrize("kind", [0, PACKED], ids=["split", "packed"])
+def test_room_and_frames_in_a_guests_rings(ns, folder, ctl, kind):
+    ns.sysctl("net.ipv6.conf.default.disable_ipv6", 1)  # a frame of the kernel's own would take a buffer
+    path = folder + "/vu.sock"
+    add_tap(ns, ctl, "vm0")
+    ctl.run("port_add", type="vhost-user", id="g", server=True, path=path)
+    ctl.run("connect", id="vm0", peer="g")
+
+    def room():
+        row, = queues(ctl, "g")
+        assert not row["in_kernel"] and row["rx"]["ring"]["available"] == 0
+        return row["tx"]["ring"]["available"]
+
+    with Front(ns, want=MODERN | MRG | EVENT_IDX | kind, ring_size=16) as vm:
+        vm.up(path, post=False)
+        vm.do("hold 0 1")
+        ring = queues(ctl, "g")[0]["tx"]["ring"]
+        assert ring["started"] and ring["enabled"] and (ring["size"], ring["available"]) == (16, 0)
+        with Packets(ns, "vm0") as host:
+            for round in range(20):
+                vm.post(0, 5)
+                assert room() == 5
+                for n in range(3):
+                    host.send(frame(n))
+                    assert vm.receive(kind=ETH_TEST).data == frame(n)
+                assert room() == 2
+                table = run_stats(ctl.sock.getpeername(), "g").stdout.splitlines()
+                assert table[1].split()[-2:] == ["0/16", "none"] and table[2].split()[-2:] == ["2/16", "none"]
+                for n in range(2):
+                    host.send(frame(n))
+                    assert vm.receive(kind=ETH_TEST).data == frame(n)
+                assert room() == 0
+        found = metrics(run_stats(ctl.sock.getpeername(), "--prometheus").stdout)
+        assert found["vmtap_port_transmit_ring_entries", "g", "0", None] == 16
+        assert found["vmtap_port_transmit_ring_available", "g", "0", None] == 0
+    ctl.wait_port("g", lambda row: row["state"] == "waiting")
+    assert queues(ctl, "g")[0]["tx"]["ring"]["available"] == 0
 
 
 def test_256_ports_are_read_quickly(ctl):

@@ -60,6 +60,64 @@ static void calls_are_counted_where_somebody_is_called(void **state)
 	assert_int_equal(vring_calls(t.ring), 10);
 }
 
+/* What the driver added and did not get back, wherever the ring is, and whatever we hold of it. */
+static void knows_how_much_is_available(void **state)
+{
+	struct vring_chain c[8];
+
+	assert_int_equal(vring_available(t.ring), 0); /* not started */
+	begin(8, *state);
+	for (unsigned round = 0; round < 50; round++) {
+		assert_int_equal(vring_available(t.ring), 0);
+		for (unsigned i = 0; i < 8; i++) {
+			assert_true(add(i, 64, true));
+			assert_int_equal(vring_available(t.ring), i + 1);
+		}
+		assert_int_equal(vring_pop(t.ring, c, 5), 5);
+		assert_int_equal(vring_available(t.ring), 8);
+		for (unsigned i = 0; i < 3; i++)
+			vring_push(t.ring, &c[i], 0);
+		vring_unpop(t.ring, 2);
+		assert_int_equal(vring_available(t.ring), 8);
+		vring_publish(t.ring);
+		assert_int_equal(vring_available(t.ring), 5);
+		take(3);
+		serve_many(5);
+		take(5);
+	}
+	add(0, 64, true);
+	vring_stop(t.ring);
+	assert_int_equal(vring_available(t.ring), 0);
+}
+
+/* An index beyond the ring is the ring's error when it is popped; until then it is no more than the ring has. */
+static void a_driver_that_lies_about_it_makes_no_more_than_the_ring(void **state)
+{
+	begin(8, *state);
+	memset(t.guest + t.q.avail_gpa + 2, 0x55, 2);
+	assert_in_range(vring_available(t.ring), 0, 8);
+	memset(t.guest, 0x80, GUEST_SIZE);
+	assert_in_range(vring_available(t.ring), 0, 8);
+}
+
+/* The borrower is the device now: what it has not published is still available. */
+static void knows_it_of_a_ring_that_is_lent(void **state)
+{
+	struct vmtap_vhost_ring where;
+	uint16_t *used;
+
+	begin(8, *state);
+	for (unsigned i = 0; i < 6; i++)
+		add(i, 64, true);
+	assert_true(vring_lend(t.ring, &where));
+	assert_int_equal(vring_available(t.ring), 6);
+	used = (uint16_t *)(void *)(t.guest + t.q.used_gpa + 2);
+	__atomic_store_n(used, 4, __ATOMIC_RELEASE);
+	assert_int_equal(vring_available(t.ring), 2);
+	vring_take_back(t.ring);
+	assert_int_equal(vring_available(t.ring), 2);
+}
+
 static void does_not_call_who_does_not_want_it(void **state)
 {
 	begin(8, *state);
@@ -361,6 +419,9 @@ static const struct CMUnitTest tests[] = {
 	ALL(says_what_came_before_it_asked),
 	ALL(leaves_nobody_asleep_over_work),
 	ALL(is_blank_until_the_driver_wrote_it),
+	BOTH(knows_how_much_is_available),
+	BOTH(a_driver_that_lies_about_it_makes_no_more_than_the_ring),
+	CASE(knows_it_of_a_ring_that_is_lent, split_event),
 	BOTH(does_without_descriptors),
 	BOTH(calls_through_anything_and_survives_its_end),
 };

@@ -26,6 +26,8 @@ void vu_queue_stats(const struct port *p, unsigned pair, struct vmtap_queue_stat
 	stats->tx_calls = vring_calls(v->dev.queues[to].ring);
 	stats->rx_ring = ring_size(v, from);
 	stats->tx_ring = ring_size(v, to);
+	stats->rx_avail = vring_available(v->dev.queues[from].ring);
+	stats->tx_avail = vring_available(v->dev.queues[to].ring);
 	stats->flags |= VMTAP_QUEUE_HAS_RINGS |
 			ring_flags(v, from, VMTAP_QUEUE_RX_STARTED, VMTAP_QUEUE_RX_ENABLED) |
 			ring_flags(v, to, VMTAP_QUEUE_TX_STARTED, VMTAP_QUEUE_TX_ENABLED);
