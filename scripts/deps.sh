@@ -36,7 +36,7 @@ packages() {
 		libcap-ng-dev libcap2-bin ;;
 	test) echo "$guest" clang libclang-rt-14-dev clang-format libcmocka-dev python3-pytest python3-pytest-xdist python3-scapy \
 		tcpdump tshark socat strace nftables iptables arptables liblwip-dev scdoc g++ zsh dpdk-dev libvirt-clients \
-		libvirt-daemon-driver-qemu systemd ;;
+		libvirt-daemon-driver-qemu systemd prometheus ;;
 	demo) echo "$guest" ;;
 	net) echo iproute2 iputils-ping ;;
 	bench) echo "$guest" dpdk-dev vdeplug ;;

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/timerfd.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/sockfile.h"
@@ -25,6 +26,12 @@
 #define MEMORY_MAX 16384
 #define TYPE "text/plain; version=0.0.4; charset=utf-8"
 
+/** struct client - A connection. @fd: the daemon's, -1: there is none; @since_ns: its last answer was over, or it came */
+struct client {
+	int fd;
+	uint64_t since_ns;
+};
+
 /**
  * struct metrics - A listening HTTP server
  * @fd:    listens; the daemon's as soon as there is one, and -1 then
@@ -36,6 +43,7 @@ struct metrics {
 	struct vmtap_watch *watch, *timer_watch;
 	struct sockfile file;
 	int fd, timer;
+	struct client clients[METRICS_CLIENTS_MAX];
 	unsigned cnt; /* connections after the last turn */
 	bool ready, ticking;
 };
@@ -98,6 +106,85 @@ static enum MHD_Result on_request(void *opaque, struct MHD_Connection *to, const
 	return answer_line(to, MHD_HTTP_NOT_FOUND, "there is /metrics, and nothing else\n");
 }
 
+/* ------------------------------------------------------------------- connections */
+
+/* The one that has been without a request for the longest; NULL: none. */
+static struct client *idlest(struct metrics *m, const struct client *but)
+{
+	struct client *found = NULL;
+
+	for (unsigned i = 0; i < METRICS_CLIENTS_MAX; i++) {
+		struct client *c = &m->clients[i];
+
+		if (c->fd >= 0 && c != but && (!found || c->since_ns < found->since_ns))
+			found = c;
+	}
+	return found;
+}
+
+static struct client *free_slot(struct metrics *m)
+{
+	for (unsigned i = 0; i < METRICS_CLIENTS_MAX; i++)
+		if (m->clients[i].fd < 0)
+			return &m->clients[i];
+	return NULL;
+}
+
+/* The daemon finds it at its end and closes it. */
+static void end_client(const struct client *c)
+{
+	shutdown(c->fd, SHUT_RDWR);
+}
+
+static void client_came(struct metrics *m, struct MHD_Connection *at, void **context)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(at, MHD_CONNECTION_INFO_CONNECTION_FD);
+	struct client *c = free_slot(m);
+
+	if (!c || !info)
+		return;
+	*c = (struct client) { .fd = info->connect_fd, .since_ns = clock_ns() };
+	*context = c;
+	if (!free_slot(m))
+		end_client(idlest(m, c));
+}
+
+static void on_connection(void *opaque, struct MHD_Connection *at, void **context,
+			  enum MHD_ConnectionNotificationCode what)
+{
+	struct client *c = *context;
+
+	if (what == MHD_CONNECTION_NOTIFY_STARTED)
+		client_came(opaque, at, context);
+	else if (c)
+		c->fd = -1;
+}
+
+static void on_answered(void *opaque, struct MHD_Connection *at, void **request,
+			enum MHD_RequestTerminationCode how)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(at, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	struct client *c = info ? info->socket_context : NULL;
+
+	if (c && how == MHD_REQUEST_TERMINATED_COMPLETED_OK)
+		c->since_ns = clock_ns();
+}
+
+/* Each tick: a byte now and then is no request. */
+static void end_slow(struct metrics *m)
+{
+	const uint64_t now = clock_ns();
+
+	for (unsigned i = 0; i < METRICS_CLIENTS_MAX; i++) {
+		const struct client *c = &m->clients[i];
+
+		if (c->fd >= 0 && now - c->since_ns > METRICS_IDLE_S * NSEC_PER_SEC)
+			end_client(c);
+	}
+}
+
 /* ----------------------------------------------------------------------- running */
 
 static void on_ready(void *opaque)
@@ -112,8 +199,10 @@ static void on_tick(void *opaque)
 	struct metrics *m = opaque;
 	uint64_t ticks;
 
-	if (read(m->timer, &ticks, sizeof(ticks)) > 0)
-		m->ready = true;
+	if (read(m->timer, &ticks, sizeof(ticks)) < 0)
+		return;
+	end_slow(m);
+	m->ready = true;
 }
 
 static unsigned connections(struct metrics *m)
@@ -254,9 +343,11 @@ static int start_daemon(struct metrics *m, struct vmtap_error *err)
 {
 	m->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, m,
 				     MHD_OPTION_LISTEN_SOCKET, m->fd, MHD_OPTION_CONNECTION_LIMIT,
-				     (unsigned)METRICS_CLIENTS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-				     (unsigned)METRICS_IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-				     (size_t)MEMORY_MAX, MHD_OPTION_END);
+				     (unsigned)METRICS_CLIENTS_MAX, MHD_OPTION_NOTIFY_CONNECTION,
+				     on_connection, m, MHD_OPTION_NOTIFY_COMPLETED, on_answered, m,
+				     MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)METRICS_IDLE_S,
+				     MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_MAX,
+				     MHD_OPTION_END);
 	m->fd = -1;
 	return m->daemon ? 0 : error_set(err, EIO, OBJECT, "start", "libmicrohttpd does not start");
 }
@@ -293,6 +384,8 @@ struct metrics *metrics_new(struct state *s, const struct metrics_config *config
 	}
 	m->state = s;
 	m->fd = m->timer = -1;
+	for (unsigned i = 0; i < METRICS_CLIENTS_MAX; i++)
+		m->clients[i].fd = -1;
 	ret = is_unix ? open_unix(m, config, err) : open_inet(m, config->address, err);
 	if (ret < 0 || start(m, err) < 0) {
 		metrics_free(m);

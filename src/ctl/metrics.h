@@ -8,7 +8,10 @@
  *
  * Limits
  *   What a client can take is bounded: METRICS_CLIENTS_MAX connections, each with a fixed amount of memory and
- *   closed after METRICS_IDLE_S without a byte. Bodies of requests are not read.
+ *   closed after METRICS_IDLE_S without a request that was sent and answered in whole, however many bytes came.
+ *   Bodies of requests are not read. Whoever takes the last connection has the one closed that has been without
+ *   a request for the longest: so there is always one for who comes next, whoever holds the others. (A limit for an
+ *   address would not do: on one host all have the same, or none.)
  */
 #ifndef CTL_METRICS_H
 #define CTL_METRICS_H

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: MIT
 """vmtap serve --metrics: scraped over TCP and a unix socket, by who behaves and by who does not."""
 
+import contextlib
 import http.client
 import os
+import select
+import shutil
 import signal
 import socket
 import stat
+import subprocess
+import threading
 
 import pytest
 
@@ -30,8 +35,9 @@ class Http(http.client.HTTPConnection):
 
 
 def dial(ns, where):
+    kind = socket.AF_UNIX if isinstance(where, str) else socket.AF_INET6 if ":" in where[0] else socket.AF_INET
     with ns.enter():
-        sock = socket.socket(socket.AF_UNIX if isinstance(where, str) else socket.AF_INET)
+        sock = socket.socket(kind)
     sock.settimeout(20)
     sock.connect(where)
     return sock
@@ -157,6 +163,119 @@ def test_100_connections_disturb_nobody(ns, server):
         assert scrape(ns)
         wait_until(lambda: server.descriptors() <= before)
         still_moving(ctl)
+
+
+@contextlib.contextmanager
+def trickle(socks):
+    """A byte of a header each now and then, to whoever still takes it."""
+    over = threading.Event()
+
+    def go_on():
+        while not over.is_set():
+            select.select([], [], [], 0.1)
+            for sock in socks:
+                with contextlib.suppress(OSError):
+                    sock.send(b"a")
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        for sock in socks:
+            sock.close()
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_slow_clients_keep_no_scrape_waiting(ns, folder, kind):
+    where = ADDRESS if kind == "tcp" else folder + "/m.sock"
+    with Serve(ns, folder, "--metrics", "%s:%d" % ADDRESS if kind == "tcp" else "unix:" + where) as server, \
+            server.client() as ctl:
+        add_traffic(ctl)
+        before = server.descriptors()
+        slow = [dial(ns, where) for _ in range(CONNECTIONS_MAX)]
+        for sock in slow:
+            sock.send(b"GET /metrics HTTP/1.1\r\nHost: a\r\nX: ")
+        wait_until(lambda: server.descriptors() >= before + CONNECTIONS_MAX - 1)
+        with trickle(slow):
+            for _ in range(2 * CONNECTIONS_MAX):
+                assert scrape(ns, where)
+            slow += [dial(ns, where) for _ in range(CONNECTIONS_MAX)]
+            assert scrape(ns, where)
+            assert server.descriptors() <= before + CONNECTIONS_MAX + 1
+
+
+def test_a_byte_now_and_then_is_no_request(ns, server):
+    slow = dial(ns, ADDRESS)
+    slow.settimeout(60)
+    slow.send(b"GET /metrics HTTP/1.1\r\nX: ")
+    with trickle([slow]):
+        assert closed(slow)
+
+
+def test_who_is_busy_stays(ns, server):
+    """Of those that are there, the ones that ask for nothing go first."""
+    client = Http(ns, ADDRESS)
+    client.request("GET", "/metrics")
+    client.getresponse().read()
+    own = client.sock
+    for _ in range(2 * CONNECTIONS_MAX):
+        dial(ns, ADDRESS).close()
+        client.request("GET", "/metrics")
+        assert client.getresponse().read() is not None and client.sock is own
+    client.close()
+
+
+def test_ipv6(ns, folder):
+    where = ("::1", 9199)
+    with Serve(ns, folder, "--metrics", "[::1]:9199") as server, server.client() as ctl:
+        add_traffic(ctl)
+        assert ("vmtap_port_receive_frames_total", "gen", "0", None) in scrape(ns, where)
+        with pytest.raises(ConnectionRefusedError):
+            dial(ns, ADDRESS)
+
+
+def test_an_ipv6_address_of_another_host(ns, folder):
+    done = vmtap.run(ns, "--control", folder + "/other", "--metrics", "[2001:db8::1]:9199", "serve")
+    assert done.returncode == 3 and "2001:db8::1" in done.stderr and "address of this host" in done.stderr
+
+
+@pytest.mark.parametrize("written, where", [("[::1]:9199", ("::1", 9199)), ("127.0.0.1:9199", ADDRESS), ("unix:%s/m", None)])
+def test_in_the_configuration_file(ns, folder, written, where):
+    conf = folder + "/vmtap.conf"
+    with open(conf, "w") as out:
+        out.write("[serve]\nmetrics = %s\n[port gen]\ntype = null\ncount = 10\n" % written.replace("%s", folder))
+    with Serve(ns, folder, "-c", conf):
+        assert ("vmtap_port_receive_frames_total", "gen", "0", None) in scrape(ns, where or folder + "/m")
+
+
+def test_an_address_in_the_configuration_file_that_cannot_be(ns, folder):
+    conf = folder + "/vmtap.conf"
+    with open(conf, "w") as out:
+        out.write("[serve]\nmetrics = 127.0.0.1\n")
+    done = vmtap.run(ns, "--control", folder + "/other", "-c", conf, "serve")
+    assert done.returncode == 2 and "the port is missing" in done.stderr
+
+
+def promtool(text):
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, text=True, capture_output=True, timeout=60)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed (package prometheus)")
+def test_promtool_has_nothing_to_say(ns, folder, server):
+    with server.client() as ctl:
+        ctl.run("port_add", type="vhost-user", id="g", server=True, path=folder + "/vu.sock")
+        ctl.run("set_link", name="g", up=False)
+        ctl.run("port_add", type="null", id="gen", count=10)
+        ctl.run("connect", id="gen", peer="g")
+        wait_until(lambda: queues(ctl, "gen")[0]["rx"]["drops"] or queues(ctl, "g")[0]["tx"]["drops"])
+        for text in ask(ns, ADDRESS)[2], run_stats(server.path, "--prometheus").stdout:
+            assert 'cause="' in text and "ring_available" in text
+            assert promtool(text) == (0, "")
+        assert promtool(text.replace("vmtap_port_wakeups_total", "vmtap_port_wakeups"))[0] != 0
 
 
 def test_an_idle_connection_is_closed(ns, server):
