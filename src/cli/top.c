@@ -2,9 +2,8 @@
 /*
  * `vmtap top`: what moves by the ports of `vmtap serve`, on the whole terminal.
  *
- * Signals that end it are blocked but for two places: while it waits for a key, where they only end the
- * waiting; and while it waits for the server, which may never answer: there the handler itself gives the
- * terminal back, by calls that a handler may make.
+ * Keys are heard also while it waits for the server, which may never answer (wait_answer()). Signals that end it are
+ * blocked but for the two places where it waits, where they only end the waiting.
  *
  * Exit status: as `vmtap ctl`; EXIT_OK for SIGINT, SIGTERM, SIGHUP and SIGQUIT.
  */
@@ -15,8 +14,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <term.h>
-#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,6 +23,9 @@
 
 #define PLAIN_WIDTH 132
 #define KEY_ESCAPE 27
+/** Until it is said that the server is silent; until a full one is tried again. */
+#define SILENCE_S 1.0
+#define MOMENT_S 0.1
 #define HELP "q quit  s sort  r reverse  / filter  arrows scroll  h help"
 
 static const int stops[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
@@ -34,28 +34,18 @@ static const int stops[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
 struct screen {
 	const struct cli *cli;
 	struct top top;
-	size_t first;	     /* the row on top, of those that the filter lets through */
-	bool help, typing;   /* the line at the bottom: keys; the filter */
-	bool end;	     /* q */
-	char trouble[256];   /* why the last sample failed; empty: it did not */
-	sigset_t free, held; /* with and without the signals that end it */
+	size_t first;	   /* the row on top, of those that the filter lets through */
+	bool help, typing; /* the line at the bottom: keys; the filter */
+	bool end;	   /* q */
+	char trouble[256]; /* why the last sample failed; empty: it did not */
+	sigset_t free;	   /* without the signals that end it */
 };
 
-static volatile sig_atomic_t stopped, asking;
-/* For the handler: set before it may need them. */
-static struct termios terminal;
-static char leave[64];
-static size_t leave_len;
+static volatile sig_atomic_t stopped;
 
 static void on_stop(int sig)
 {
 	stopped = sig;
-	if (!asking)
-		return;
-	if (leave_len && write(STDOUT_FILENO, leave, leave_len) < 0)
-		_exit(EXIT_FAILED);
-	tcsetattr(STDIN_FILENO, TCSADRAIN, &terminal);
-	_exit(EXIT_OK);
 }
 
 static double now_s(void)
@@ -169,9 +159,10 @@ static int add_ports(struct top *top, const json_t *ports, const json_t *stats,
 
 /* A connection for each: events, which nobody reads, would pile up in one that stays.
  * Return: 0, or -1 and @err. */
-static int take_sample(const struct cli *cli, struct top *top, struct vmtap_error *err)
+static int take_sample(const struct cli *cli, struct top *top, const struct ask_wait *wait,
+		       struct vmtap_error *err)
 {
-	struct ask *a = ask_open(ask_path(cli->control), err);
+	struct ask *a = ask_open_with(ask_path(cli->control), wait, err);
 	json_t *ports = a ? ask_list(a, "query-ports", err) : NULL;
 	json_t *stats = ports ? ask_list(a, "query-stats", err) : NULL;
 	int ret = stats ? add_ports(top, ports, stats, err) : -1;
@@ -188,7 +179,7 @@ static int first_sample(const struct cli *cli, struct top *top)
 {
 	struct vmtap_error err = { 0 };
 
-	if (take_sample(cli, top, &err) == 0)
+	if (take_sample(cli, top, NULL, &err) == 0)
 		return EXIT_OK;
 	log_failure(cli, &err);
 	return exit_code_of(&err);
@@ -342,44 +333,65 @@ static void press(struct screen *s, int key)
 	}
 }
 
-/* Keys until @until_s. A terminal that has gone is as good as q. */
+/* A terminal that has gone is as good as q. */
+static void see_keys(struct screen *s, short events)
+{
+	int key;
+
+	if (events & (POLLHUP | POLLERR | POLLNVAL))
+		s->end = true;
+	while (!s->end && (key = getch()) != ERR)
+		press(s, key);
+	draw(s);
+}
+
+static int wait_events(struct screen *s, struct pollfd *at, unsigned cnt, double secs)
+{
+	struct timespec ts = { .tv_sec = (time_t)secs };
+	int ready;
+
+	ts.tv_nsec = (long)((secs - (double)ts.tv_sec) * 1e9);
+	ready = ppoll(at, cnt, &ts, &s->free);
+	if (ready <= 0)
+		at[0].revents = 0;
+	return ready;
+}
+
+/* Keys until @until_s. */
 static void wait_keys(struct screen *s, double until_s)
 {
 	double left;
 
 	while (!s->end && !stopped && (left = until_s - now_s()) > 0) {
 		struct pollfd in = { .fd = STDIN_FILENO, .events = POLLIN };
-		struct timespec ts = { .tv_sec = (time_t)left };
-		int key, ready;
 
-		ts.tv_nsec = (long)((left - (double)ts.tv_sec) * 1e9);
-		ready = ppoll(&in, 1, &ts, &s->free);
-		if (ready > 0 && in.revents & (POLLHUP | POLLERR | POLLNVAL))
-			s->end = true;
-		while (!s->end && (key = getch()) != ERR)
-			press(s, key);
-		draw(s);
+		wait_events(s, &in, 1, left);
+		see_keys(s, in.revents);
 	}
+}
+
+/* As ask_wait.wait: keys until the server answers. */
+static int wait_answer(void *opaque, int fd)
+{
+	struct screen *s = opaque;
+
+	while (!s->end && !stopped) {
+		struct pollfd at[] = { { .fd = STDIN_FILENO, .events = POLLIN },
+				       { .fd = fd, .events = POLLIN } };
+		const int ready = wait_events(s, at, 2, fd < 0 ? MOMENT_S : SILENCE_S);
+
+		if (ready > 0 && at[1].revents)
+			return 0;
+		if (ready == 0)
+			snprintf(s->trouble, sizeof(s->trouble), "the server does not answer");
+		see_keys(s, at[0].revents);
+		if (ready == 0 && fd < 0)
+			break; /* try again */
+	}
+	return s->end || stopped ? -ECANCELED : 0;
 }
 
 /* ---------------------------------------------------------------------- life */
-
-/* How the terminal is told to be as it was, for the handler. */
-static void note_leave(void)
-{
-	static const char *const names[] = { "sgr0", "cnorm", "rmcup" };
-
-	leave_len = 0;
-	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		const char *text = tigetstr(names[i]);
-		const size_t len = text && text != (char *)-1 ? strlen(text) : 0;
-
-		if (len && leave_len + len <= sizeof(leave)) {
-			memcpy(leave + leave_len, text, len);
-			leave_len += len;
-		}
-	}
-}
 
 static void catch_signals(struct screen *s)
 {
@@ -397,29 +409,24 @@ static void catch_signals(struct screen *s)
 	for (unsigned i = 0; i < sizeof(stops) / sizeof(stops[0]); i++)
 		sigdelset(&s->free, stops[i]);
 	sigdelset(&s->free, SIGWINCH);
-	sigprocmask(SIG_BLOCK, NULL, &s->held);
 }
 
 static void sample_screen(struct screen *s)
 {
+	const struct ask_wait wait = { .wait = wait_answer, .opaque = s };
 	struct vmtap_error err = { 0 };
 
-	s->trouble[0] = '\0';
-	asking = 1;
-	sigprocmask(SIG_SETMASK, &s->free, NULL);
-	if (take_sample(s->cli, &s->top, &err) < 0)
+	if (take_sample(s->cli, &s->top, &wait, &err) < 0)
 		snprintf(s->trouble, sizeof(s->trouble), "no sample: %.79s: %.150s", err.object,
 			 err.reason);
-	sigprocmask(SIG_SETMASK, &s->held, NULL);
-	asking = 0;
+	else
+		s->trouble[0] = '\0';
 }
 
 static int run_screen(struct screen *s)
 {
 	SCREEN *screen;
 
-	if (tcgetattr(STDIN_FILENO, &terminal) < 0)
-		return EXIT_FAILED;
 	catch_signals(s); /* in front: curses leaves those alone that have a handler */
 	screen = newterm(NULL, stdout, stdin);
 	if (!screen) {
@@ -427,7 +434,6 @@ static int run_screen(struct screen *s)
 			"vmtap: this terminal ($TERM) is not known to curses; add --once\n");
 		return EXIT_FAILED;
 	}
-	note_leave();
 	cbreak();
 	noecho();
 	nonl();

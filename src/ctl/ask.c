@@ -21,10 +21,12 @@
 
 /**
  * struct ask - A connection
+ * @wait:   NULL: system calls block
  * @events: an array of those that came before an answer
  */
 struct ask {
 	int fd;
+	const struct ask_wait *wait;
 	struct stream in;
 	json_t *events;
 	char path[108];
@@ -65,6 +67,24 @@ static int send_text(struct ask *a, const char *text, size_t len, int fd, struct
 	return ret < 0 ? fail(a, err, -ret, "send the command", strerror(-ret)) : 0;
 }
 
+static int wait_for(const struct ask *a, int fd)
+{
+	return a->wait ? a->wait->wait(a->wait->opaque, fd) : 0;
+}
+
+/* Some bytes. Return: how many; 0: it is over; -errno. */
+static ssize_t take(const struct ask *a, char *buf, size_t size)
+{
+	ssize_t got = wait_for(a, a->fd);
+
+	if (got < 0)
+		return got;
+	do
+		got = recv(a->fd, buf, size, 0);
+	while (got < 0 && errno == EINTR);
+	return got < 0 ? -errno : got;
+}
+
 /* The next message. NULL and @err. */
 static json_t *receive(struct ask *a, struct vmtap_error *err)
 {
@@ -87,12 +107,10 @@ static json_t *receive(struct ask *a, struct vmtap_error *err)
 			fail(a, err, EPROTO, "understand it", "what it says is no QMP");
 			return NULL;
 		}
-		do
-			got = recv(a->fd, buf, sizeof(buf), 0);
-		while (got < 0 && errno == EINTR);
+		got = take(a, buf, sizeof(buf));
 		if (got <= 0 || stream_feed(&a->in, buf, (size_t)got) < 0) {
-			fail(a, err, got < 0 ? errno : ECONNRESET, "wait for its answer",
-			     got < 0 ? strerror(errno) : "it has closed the connection");
+			fail(a, err, got < 0 ? (int)-got : ECONNRESET, "wait for its answer",
+			     got < 0 ? strerror((int)-got) : "it has closed the connection");
 			return NULL;
 		}
 	}
@@ -149,6 +167,21 @@ json_t *ask_run(struct ask *a, const char *command, json_t *args, int fd, struct
 
 /* ------------------------------------------------------------------ connecting */
 
+/* To a server that has no room for more a connect() blocks, unless it may not. Return: 0 or an errno. */
+static int dial(const struct ask *a, const struct sockaddr_un *addr)
+{
+	const int flags = fcntl(a->fd, F_GETFL);
+	int code;
+
+	if (a->wait)
+		fcntl(a->fd, F_SETFL, flags | O_NONBLOCK);
+	do
+		code = connect(a->fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0 ? errno : 0;
+	while (code == EAGAIN && a->wait && (code = -wait_for(a, -1)) == 0);
+	fcntl(a->fd, F_SETFL, flags);
+	return code;
+}
+
 static int connect_to(struct ask *a, const char *path, struct vmtap_error *err)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
@@ -162,9 +195,9 @@ static int connect_to(struct ask *a, const char *path, struct vmtap_error *err)
 	a->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (a->fd < 0)
 		return fail(a, err, errno, "make a socket", strerror(errno));
-	if (connect(a->fd, (struct sockaddr *)&addr, sizeof(addr)) == 0)
+	code = dial(a, &addr);
+	if (!code)
 		return 0;
-	code = errno;
 	fail(a, err, code, "connect",
 	     code == ECONNREFUSED ? "nobody listens there" : strerror(code));
 	if (code == EACCES)
@@ -200,6 +233,11 @@ static int shake_hands(struct ask *a, struct vmtap_error *err)
 
 struct ask *ask_open(const char *path, struct vmtap_error *err)
 {
+	return ask_open_with(path, NULL, err);
+}
+
+struct ask *ask_open_with(const char *path, const struct ask_wait *wait, struct vmtap_error *err)
+{
 	struct ask *a = calloc(1, sizeof(*a));
 
 	if (!a) {
@@ -207,6 +245,7 @@ struct ask *ask_open(const char *path, struct vmtap_error *err)
 		return NULL;
 	}
 	a->fd = -1;
+	a->wait = wait;
 	a->in.max = ANSWER_MAX;
 	strncpy(a->path, path, sizeof(a->path) - 1);
 	a->events = json_array();

@@ -111,6 +111,20 @@ static void a_filter_is_a_part_of_any_text(void **state)
 	top_fini(&t);
 }
 
+/* As vmtap(1) says: a terminal of 80 columns, of which the last stays free. */
+static void ten_samples_fit_into_80_columns(void **state)
+{
+	struct top t = { 0 };
+	struct top_port p = { .text = { "vm0", "tap", "up", "guest" } };
+	char buf[TOP_LINE_MAX], spark[TOP_LINE_MAX];
+
+	for (unsigned i = 0; i < TOP_HISTORY; i++)
+		p.history[i] = i + 1;
+	top_row(&t, &p, 80 - 1, buf, sizeof(buf));
+	assert_int_equal(strlen(buf), 79);
+	assert_string_equal(strrchr(buf, ' ') + 1, top_spark(&t, &p, 10, spark, sizeof(spark)));
+}
+
 static void a_sparkline_has_the_newest_on_the_right(void **state)
 {
 	struct top t = { .utf8 = true };
@@ -170,6 +184,7 @@ int main(void)
 		cmocka_unit_test(ports_that_went_are_forgotten),
 		cmocka_unit_test(numbers_go_down_and_text_goes_up),
 		cmocka_unit_test(a_filter_is_a_part_of_any_text),
+		cmocka_unit_test(ten_samples_fit_into_80_columns),
 		cmocka_unit_test(a_sparkline_has_the_newest_on_the_right),
 		cmocka_unit_test(a_line_is_never_wider_than_asked),
 		cmocka_unit_test(names_cannot_order_the_terminal_about),
