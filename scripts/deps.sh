@@ -27,16 +27,16 @@ usage() {
 }
 
 # What a real guest needs; tests, the demo and the benchmarks share it. The guest's kernel and busybox
-# are fetched by guest-image.sh and never installed.
+# are fetched by guest-image.sh, promtool by promtool.sh, and never installed.
 guest="qemu-system-x86 iproute2 iputils-ping iperf3 ethtool kmod cpio python3-minimal"
 
 packages() {
 	case $1 in
-	build) echo libncurses-dev gcc libc6-dev make meson ninja-build pkg-config libmnl-dev libjansson-dev libmicrohttpd-dev liburing-dev libpcap-dev \
-		libcap-ng-dev libcap2-bin ;;
+	build) echo gcc libc6-dev make meson ninja-build pkg-config libmnl-dev libjansson-dev libmicrohttpd-dev liburing-dev \
+		libpcap-dev libncurses-dev libcap-ng-dev libcap2-bin ;;
 	test) echo "$guest" clang libclang-rt-14-dev clang-format libcmocka-dev python3-pytest python3-pytest-xdist python3-scapy \
 		tcpdump tshark socat strace nftables iptables arptables liblwip-dev scdoc g++ zsh dpdk-dev libvirt-clients \
-		libvirt-daemon-driver-qemu systemd prometheus ;;
+		libvirt-daemon-driver-qemu systemd ;;
 	demo) echo "$guest" ;;
 	net) echo iproute2 iputils-ping ;;
 	bench) echo "$guest" dpdk-dev vdeplug ;;

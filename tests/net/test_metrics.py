@@ -5,12 +5,12 @@ import contextlib
 import http.client
 import os
 import select
-import shutil
 import signal
 import socket
 import stat
 import subprocess
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +19,7 @@ from ctl import Serve
 from netns import wait_until
 from test_stats import metrics, queues, run_stats
 
+PROMTOOL = Path(__file__).parents[2] / "scripts/promtool.sh"
 ADDRESS = ("127.0.0.1", 9199)
 CONNECTIONS_MAX = 32
 
@@ -260,11 +261,13 @@ def test_an_address_in_the_configuration_file_that_cannot_be(ns, folder):
 
 
 def promtool(text):
-    done = subprocess.run(["promtool", "check", "metrics"], input=text, text=True, capture_output=True, timeout=60)
+    program = subprocess.run([PROMTOOL, "--path"], text=True, stdout=subprocess.PIPE, check=True).stdout.strip()
+    done = subprocess.run([program, "check", "metrics"], input=text, text=True, capture_output=True, timeout=60)
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed (package prometheus)")
+@pytest.mark.skipif(subprocess.run([PROMTOOL, "--path"], stdout=subprocess.DEVNULL).returncode != 0,
+                    reason="promtool is not there (scripts/promtool.sh)")
 def test_promtool_has_nothing_to_say(ns, folder, server):
     with server.client() as ctl:
         ctl.run("port_add", type="vhost-user", id="g", server=True, path=folder + "/vu.sock")
