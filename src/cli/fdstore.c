@@ -235,7 +235,7 @@ static bool has_owner(const struct conffile *file, const char *name)
 		const struct conffile_section *section = &file->sections[i];
 
 		if (section->kind == CONFFILE_PORT &&
-		    make_name(wanted, "", section->spec, section->name) &&
+		    make_name(wanted, "", section->fixed, section->name) &&
 		    strcmp(owner_of(wanted), owner_of(name)) == 0)
 			return true;
 	}

@@ -120,6 +120,7 @@ static void section_fini(struct conffile_section *s)
 	free(s->keys);
 	free(s->name);
 	free(s->spec);
+	free(s->fixed);
 }
 
 void conffile_free(struct conffile *f)
@@ -317,13 +318,46 @@ static void put_value(FILE *out, const char *value)
 	}
 }
 
+static bool is_live(const char *name)
+{
+	const struct vmtap_key_info *info;
+
+	for (unsigned i = 0; (info = vmtap_common_info(i)); i++)
+		if (strcmp(info->name, name) == 0)
+			return info->live;
+	return false;
+}
+
+/* A description of @keys, sorted, with what can change while the port runs, or without. NULL: out of memory. */
+static char *describe(const struct conffile_section *s, const char *type,
+		      const struct conffile_key *const *keys, bool with_live)
+{
+	const char *not_its = s->kind == CONFFILE_PORT ? "type" : "ports";
+	char *spec = NULL;
+	size_t len;
+	FILE *out = open_memstream(&spec, &len);
+
+	if (!out)
+		return NULL;
+	fprintf(out, "%s,id=%s", type, s->name);
+	for (unsigned i = 0; i < s->key_cnt; i++) {
+		if (strcmp(keys[i]->name, not_its) == 0 || (!with_live && is_live(keys[i]->name)))
+			continue;
+		fprintf(out, ",%s=", keys[i]->name);
+		put_value(out, keys[i]->value);
+	}
+	if (fclose(out) == 0)
+		return spec;
+	free(spec);
+	return NULL;
+}
+
 static int make_spec(const struct conffile *f, struct conffile_section *s, struct vmtap_error *err)
 {
 	const struct conffile_key *keys[CONFFILE_KEYS_MAX];
 	const struct conffile_key *type = key_of(s, "type");
 	bool is_port = s->kind == CONFFILE_PORT;
-	size_t len;
-	FILE *out;
+	const char *word;
 
 	if (is_port && !type)
 		return refuse(f, s->line, err, "port %s has no type", s->name);
@@ -334,17 +368,10 @@ static int make_spec(const struct conffile *f, struct conffile_section *s, struc
 	for (unsigned i = 0; i < s->key_cnt; i++)
 		keys[i] = &s->keys[i];
 	qsort(keys, s->key_cnt, sizeof(keys[0]), by_name);
-	out = open_memstream(&s->spec, &len);
-	if (!out)
-		return no_memory(f, err);
-	fprintf(out, "%s,id=%s", is_port ? type->value : "switch", s->name);
-	for (unsigned i = 0; i < s->key_cnt; i++) {
-		if (strcmp(keys[i]->name, is_port ? "type" : "ports") == 0)
-			continue;
-		fprintf(out, ",%s=", keys[i]->name);
-		put_value(out, keys[i]->value);
-	}
-	return fclose(out) == 0 ? 0 : no_memory(f, err);
+	word = is_port ? type->value : "switch";
+	s->spec = describe(s, word, keys, true);
+	s->fixed = describe(s, word, keys, false);
+	return s->spec && s->fixed ? 0 : no_memory(f, err);
 }
 
 static bool is_joined(const struct conffile *f, const char *port)
@@ -566,38 +593,11 @@ const struct conffile_section *conffile_find(const struct conffile *f, const cha
 	return NULL;
 }
 
-static bool is_live(const char *name)
-{
-	const struct vmtap_key_info *info;
-
-	for (unsigned i = 0; (info = vmtap_common_info(i)); i++)
-		if (strcmp(info->name, name) == 0)
-			return info->live;
-	return false;
-}
-
-/* Has @b each key of @a that cannot change while the port runs, with the same value? */
-static bool covers(const struct conffile_section *b, const struct conffile_section *a)
-{
-	for (unsigned i = 0; i < a->key_cnt; i++) {
-		const struct conffile_key *key = &a->keys[i], *other;
-
-		if (is_live(key->name))
-			continue;
-		other = key_of(b, key->name);
-		if (!other || strcmp(other->value, key->value) != 0)
-			return false;
-	}
-	return true;
-}
-
 bool conffile_has(const struct conffile *f, const struct conffile_section *section)
 {
 	const struct conffile_section *s = conffile_find(f, section->name);
 
-	return s && s->kind == section->kind &&
-	       (strcmp(s->spec, section->spec) == 0 ||
-		(s->kind == CONFFILE_PORT && covers(s, section) && covers(section, s)));
+	return s && s->kind == section->kind && strcmp(s->fixed, section->fixed) == 0;
 }
 
 const struct conffile_section *conffile_serve(const struct conffile *f)

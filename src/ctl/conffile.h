@@ -40,6 +40,7 @@ struct conffile_key {
  * struct conffile_section - A section
  * @name: "" of [serve]
  * @spec: the description, of a port or a switch; else NULL
+ * @fixed: the same without what can change while a port runs
  */
 struct conffile_section {
 	enum conffile_kind kind;
@@ -47,7 +48,7 @@ struct conffile_section {
 	unsigned line;
 	struct conffile_key *keys;
 	unsigned key_cnt;
-	char *spec;
+	char *spec, *fixed;
 };
 
 /** struct conffile_join - @port is joined to @to, a port or a switch */

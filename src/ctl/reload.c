@@ -72,8 +72,9 @@ static bool is_kept(const struct reload *r, const struct conffile *next,
 
 static int add(struct state *s, const struct conffile_section *section, struct vmtap_error *err)
 {
-	return section->kind == CONFFILE_PORT ? state_port_add(s, section->spec, err)
-					      : state_switch_add(s, section->spec, err);
+	return section->kind == CONFFILE_PORT
+		       ? state_port_add(s, section->spec, section->fixed, err)
+		       : state_switch_add(s, section->spec, err);
 }
 
 static void del(struct state *s, const struct conffile_section *section)

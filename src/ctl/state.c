@@ -22,15 +22,15 @@ struct lan {
  * struct entry - A port
  * @link, @peer: the port that it is joined to, whose entry has the same @link
  * @lan: the switch that it is joined to
- * @of_file: it is described in the configuration file
+ * @fixed: of a port of the configuration file, its description without what can change while it runs; else NULL
  */
 struct entry {
 	struct lan *lan;
 	struct vmtap_port *port;
-	char *spec;
+	char *spec, *fixed;
 	struct vmtap_link *link;
 	struct entry *peer;
-	bool link_up, of_file;
+	bool link_up;
 };
 
 /** struct state - @entries: in the order of their opening. @passing: the one that is being opened or closed */
@@ -271,7 +271,7 @@ const char *state_file_spec(const struct state *s, const char *name)
 {
 	const struct entry *e = s->passing ? s->passing : find(s, name);
 
-	return e && e->of_file ? e->spec : NULL;
+	return e ? e->fixed : NULL;
 }
 
 bool state_port_link_up(struct state *s, const char *name)
@@ -328,8 +328,10 @@ static int grow(struct state *s)
 
 static void entry_free(struct entry *e)
 {
-	if (e)
+	if (e) {
 		free(e->spec);
+		free(e->fixed);
+	}
 	free(e);
 }
 
@@ -341,19 +343,20 @@ static void close_entry(struct state *s, struct entry *e)
 	entry_free(e);
 }
 
-static struct vmtap_port *open_entry(struct state *s, const char *spec, bool of_file,
+static struct vmtap_port *open_entry(struct state *s, const char *spec, const char *fixed,
 				     struct vmtap_error *err)
 {
 	struct entry *e = calloc(1, sizeof(*e));
 
-	if (e)
+	if (e) {
 		e->spec = strdup(spec);
-	if (!e || !e->spec || grow(s) < 0) {
+		e->fixed = fixed ? strdup(fixed) : NULL;
+	}
+	if (!e || !e->spec || (fixed && !e->fixed) || grow(s) < 0) {
 		error_errno(err, ENOMEM, "port", "open");
 		entry_free(e);
 		return NULL;
 	}
-	e->of_file = of_file;
 	s->passing = e;
 	e->port = vmtap_port_open(s->v, spec, err);
 	s->passing = NULL;
@@ -374,16 +377,16 @@ static struct vmtap_port *open_entry(struct state *s, const char *spec, bool of_
 
 struct vmtap_port *state_port_open(struct state *s, const char *spec, struct vmtap_error *err)
 {
-	return open_entry(s, spec, false, err);
+	return open_entry(s, spec, NULL, err);
 }
 
-int state_port_add(struct state *s, const char *spec, struct vmtap_error *err)
+int state_port_add(struct state *s, const char *spec, const char *fixed, struct vmtap_error *err)
 {
 	struct vmtap_error local = { 0 };
 
 	if (!err)
 		err = &local;
-	return open_entry(s, spec, true, err) ? 0 : -err->code;
+	return open_entry(s, spec, fixed, err) ? 0 : -err->code;
 }
 
 int state_port_change(struct state *s, const char *name, const char *spec, struct vmtap_error *err)

@@ -74,8 +74,8 @@ struct vmtap_port *state_port_find(struct state *s, const char *name, const char
 const char *state_port_peer(struct state *s, const char *name);
 /** state_port_spec() - The description that it was opened with; NULL: there is no such port. */
 const char *state_port_spec(struct state *s, const char *name);
-/** state_file_spec() - The same, also while it is opened or closed, of a port of the configuration file; NULL:
- *  there is none. */
+/** state_file_spec() - The same without what can change while it runs, also while it is opened or closed, of a port
+ *  of the configuration file; NULL: there is none. */
 const char *state_file_spec(const struct state *s, const char *name);
 /** state_port_link_up() - What state_set_link() said last. */
 bool state_port_link_up(struct state *s, const char *name);
@@ -87,8 +87,9 @@ void state_each_port(struct state *s, void (*row)(void *opaque, struct vmtap_por
 
 /** state_port_open() - Open a port. Return: borrowed; NULL and @err. */
 struct vmtap_port *state_port_open(struct state *s, const char *spec, struct vmtap_error *err);
-/** state_port_add() - The same for a port of the configuration file. Return: 0 or -errno. */
-int state_port_add(struct state *s, const char *spec, struct vmtap_error *err);
+/** state_port_add() - The same for a port of the configuration file. @fixed: the description without what can change
+ *  while it runs. Return: 0 or -errno. */
+int state_port_add(struct state *s, const char *spec, const char *fixed, struct vmtap_error *err);
 /** state_port_change() - Have the limits and filters of @spec, which is its description from now on. */
 int state_port_change(struct state *s, const char *name, const char *spec, struct vmtap_error *err);
 /** state_port_del() - Take it out of what it is joined to and close it. */

@@ -128,6 +128,24 @@ def test_it_can_be_restarted_many_times(lab):
         assert lab.roles() == [("queue0", "vm0")]
 
 
+def test_other_limits_leave_it_the_same_interface(lab):
+    with lab.start() as service:
+        lab.wait_roles(("queue0", "vm0"))
+        before = lab.link()
+        lab.write(lab.tap(more="rate = 1G\n"))
+        with lab.client() as ctl:
+            assert ctl.run("reload")["changed"] == 1
+        service.stop(signal.SIGKILL)
+    for more in "rate = 1G\n", "rx-pps = 1M\nip-filter = 10.0.0.0/8+fe80::/10\n":
+        lab.write(lab.tap(more=more))  # the second time, while nobody runs
+        with lab.start() as service:
+            assert lab.link() == before
+            service.stop(signal.SIGTERM)
+    lab.write(lab.tap(more="mtu = 1400\n"))
+    with lab.start():
+        assert lab.link() != before
+
+
 def test_all_queues_are_kept_also_those_that_the_guest_did_not_use(ns, lab):
     lab.write(lab.tap(more="queues = 4\n"), "[port guest]\ntype = vhost-user\nqueues = 4\nserver = on\n"
               "path = %s\n[link one]\nports = vm0 guest\n" % lab.guest_path, guest=None)
