@@ -264,6 +264,16 @@ static void forget_all(struct fdstore *f, const char *name, const char *why)
 		forget(f, it);
 }
 
+/* The variable is gone afterwards: programs that ports run have no store. */
+static bool has_store(void)
+{
+	const char *max = getenv("FDSTORE");
+	const bool has = max && strtol(max, NULL, 10) > 0 && notify_is_on();
+
+	unsetenv("FDSTORE");
+	return has;
+}
+
 void fdstore_begin(struct fdstore *f, struct state *s, const struct conffile *file)
 {
 	const struct vmtap_keeper keeper = { .size = sizeof(keeper),
@@ -286,7 +296,7 @@ void fdstore_begin(struct fdstore *f, struct state *s, const struct conffile *fi
 	}
 	if (f->cnt < cnt)
 		await(f);
-	if (notify_is_on())
+	if (has_store())
 		vmtap_set_keeper(state_instance(s), &keeper);
 }
 

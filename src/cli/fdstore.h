@@ -9,6 +9,9 @@
  *   opens ports, since an interface that is still open could not be opened otherwise.
  *   A removal is waited for: only then does the interface go when the port closes.
  *
+ *   Which service has a store is said by $FDSTORE, as systemd.service(5) has it: systemd sets it from
+ *   version 254 on, before that the unit does. Without, nothing is stored, and what ports have goes with them.
+ *
  * What the manager may do wrong
  *   Not answer: it is waited for a few seconds, once. Pass anything: ports check what they are given.
  *
@@ -31,7 +34,7 @@ struct fdstore *fdstore_new(struct inherit *in);
 void fdstore_free(struct fdstore *f);
 
 /** fdstore_begin() - Be the keeper of @s, borrowed, and have what belongs to no port of @file removed; NULL: there
- *  is no file. Does nothing where nobody is to be notified. */
+ *  is no file. Keeps nothing where there is no store. */
 void fdstore_begin(struct fdstore *f, struct state *s, const struct conffile *file);
 /** fdstore_settle() - The file's ports are open: what none of them took is removed. */
 void fdstore_settle(struct fdstore *f);

@@ -18,7 +18,7 @@ static const char *const intro =
 	"                                             \"ctl port add null,id=a\"; \"ctl help\" lists them\n"
 	"       vmtap [OPTION]... stats [PORT]...     what the ports of vmtap serve count, by queue pair\n"
 	"       vmtap [OPTION]... top                 the same a second, on the whole screen; h: its keys\n"
-	"       vmtap [OPTION]... ping PORT [ADDRESS] probes out of a port of vmtap serve: where does the time go?\n"
+	"       vmtap [OPTION]... ping PORT [ADDRESS] probe a port of vmtap serve: where does the time go?\n"
 	"       vmtap [OPTION]... capture PORT -w FILE\n"
 	"                                             write the frames of a port of vmtap serve to a file\n"
 	"       vmtap [OPTION]... check PORT...       try ports without changing anything\n"

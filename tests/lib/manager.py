@@ -121,7 +121,7 @@ class Service:
     def __init__(self, ns, manager, folder, *args, passed=(), env=(), ready=True):
         self.log = os.path.join(folder, "service.log")
         fds = [*passed, *manager.stored()]
-        variables = {**os.environ, "NOTIFY_SOCKET": manager.path}
+        variables = {**os.environ, "NOTIFY_SOCKET": manager.path, "FDSTORE": "4096"}
         if fds:
             variables.update(LISTEN_PID="self", LISTEN_FDS=str(len(fds)),
                              LISTEN_FDNAMES=":".join(name for name, _ in fds))

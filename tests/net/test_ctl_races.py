@@ -241,6 +241,6 @@ def test_ports_are_added_and_deleted_by_several(ns, folder, busy, workers):
                 pass  # it is not there
         wait_until(lambda: server.descriptors() <= before, timeout=30, what="no more descriptors than before")
         ctl.run("port_del", id="vm")
-        wait_until(lambda: vm.proc.poll() is not None or vm.answer(1)["closed"], timeout=30)
+        assert vm.proc.poll() is not None or vm.answer(60)["closed"]
     ctl.run("port_add", type="vhost-user", id="vm", path=folder + "/s", server=True, queues=2)
     works(ns, folder, ctl, vm)

@@ -128,6 +128,16 @@ def test_it_can_be_restarted_many_times(lab):
         assert lab.roles() == [("queue0", "vm0")]
 
 
+@pytest.mark.parametrize("says", [{"FDSTORE": "0"}, {"FDSTORE": ""}, {"NOTIFY_SOCKET": ""}])
+def test_without_a_store_nothing_is_left(lab, says):
+    with lab.start(env=says, ready="NOTIFY_SOCKET" not in says):
+        wait_until(lambda: os.path.exists(lab.vmtap_path) and os.path.exists(lab.control))
+        with lab.client() as ctl:
+            ctl.wait_port("vm0", lambda row: row["state"] == "up")
+    assert lab.stored(all_of=True) == [] and lab.link() is None
+    assert not os.path.exists(lab.vmtap_path)
+
+
 def test_other_limits_leave_it_the_same_interface(lab):
     with lab.start() as service:
         lab.wait_roles(("queue0", "vm0"))

@@ -19,7 +19,7 @@ from netns import end
 SYSTEMD = "/lib/systemd/systemd"
 UNIT = os.path.join(vmtap.TOP, "systemd", "vmtap.service")
 # What of the unit a user's manager can do, and what this is about.
-KEYS = "Type", "Restart", "RestartSec", "FileDescriptorStoreMax", "WatchdogSec", "TimeoutStartSec"
+KEYS = "Type", "Restart", "RestartSec", "FileDescriptorStoreMax", "Environment", "WatchdogSec", "TimeoutStartSec"
 
 PORTS = """
 [port vm0]
