@@ -3,11 +3,13 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 
-#define COLUMNS_MAX 24
+#define COLUMNS_MAX 96
 
 /* A value as one word or a few; of an object "a=1,b=2". */
 static void put_value(FILE *out, const json_t *j)
@@ -143,10 +145,43 @@ static void put_cell(const struct table *t, unsigned i, const char *text)
 		printf("%-*s  ", t->widths[i], text);
 }
 
+/* Would its lines be broken by the terminal that it goes to? */
+static bool is_too_wide(const struct table *t)
+{
+	struct winsize size;
+	int width = 0;
+
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || !size.ws_col)
+		return false;
+	for (unsigned i = 0; i < t->cnt; i++)
+		width += t->widths[i] + (i + 1 < t->cnt ? 2 : 0);
+	return width > size.ws_col;
+}
+
+/* A line for each that it has, under each other. */
+static void show_block(const struct table *t, const json_t *row)
+{
+	int widest = 0;
+
+	for (unsigned i = 0; i < t->cnt; i++)
+		if ((int)strlen(t->names[i]) > widest)
+			widest = (int)strlen(t->names[i]);
+	for (unsigned i = 0; i < t->cnt; i++) {
+		const json_t *value = member(row, t->names[i]);
+		char *text = value ? cell(value) : NULL;
+
+		if (text)
+			printf("%s%-*s  %s\n", i ? "  " : "", widest + (i ? 0 : 2), t->names[i],
+			       text);
+		free(text);
+	}
+}
+
 static void show_table(const json_t *list)
 {
 	struct table *t = calloc(1, sizeof(*t));
 	json_t *row;
+	bool wide;
 	size_t n;
 
 	if (!t)
@@ -159,10 +194,15 @@ static void show_table(const json_t *list)
 	{
 		measure(t, row);
 	}
-	for (unsigned i = 0; i < t->cnt; i++)
+	wide = is_too_wide(t);
+	for (unsigned i = 0; i < t->cnt && !wide; i++)
 		put_cell(t, i, t->names[i]);
 	json_array_foreach(list, n, row)
 	{
+		if (wide) {
+			show_block(t, row);
+			continue;
+		}
 		for (unsigned i = 0; i < t->cnt; i++) {
 			char *text = cell(member(row, t->names[i]));
 

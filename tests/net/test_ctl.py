@@ -4,12 +4,17 @@ clients that do what they should not."""
 
 import array
 import contextlib
+import fcntl
 import json
 import os
+import pty
 import select
 import signal
 import socket
 import stat
+import struct
+import subprocess
+import termios
 import threading
 
 import pytest
@@ -577,6 +582,27 @@ def test_a_person_types_it(ns, server):
     assert ok("port", "del", "n") == "" and ok("netdev_del", "vm0") == ""
     assert ok("ports") == "[]\n" or ok("ports") == ""
     assert "port add" in ok("help") and "netdev" not in ok("help", "port", "add")
+
+
+@pytest.mark.parametrize("columns, blocks", [(60, True), (1000, False), (0, False)])
+def test_what_is_wider_than_the_terminal_stands_in_blocks(server, columns, blocks):
+    for name in "a", "b":
+        assert server.ctl("switch", "add", "id=" + name, "snooping=on").returncode == 0
+    master, slave = pty.openpty()
+    try:
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", 25, columns, 0, 0))
+        subprocess.run([vmtap.program(), "--control", server.path, "ctl", "switches"], stdout=slave, check=True,
+                       stdin=subprocess.DEVNULL, timeout=30)
+        said = os.read(master, 65536).decode().splitlines()
+    finally:
+        os.close(master)
+        os.close(slave)
+    if blocks:
+        assert [line.split()[1] for line in said if line.startswith("id ")] == ["a", "b"]
+        assert "  max-macs" not in said[0] and all(len(line) <= columns for line in said)
+        assert [line.split() for line in said].count(["macs-max", "4096"]) == 2
+    else:
+        assert len(said) == 3 and said[0].split()[:2] == ["id", "ports"]
 
 
 @pytest.mark.parametrize("words, status, says", [
