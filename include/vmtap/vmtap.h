@@ -811,7 +811,7 @@ void vmtap_purge(struct vmtap_port *port);
 /** vmtap_link_new() - Join two ports; frames move from now on.
  *  Offloads are negotiated: each side is told what the other takes; the rest is finished in software.
  *  Return: borrowed; it ends with vmtap_link_free() or with either port. NULL: -EBUSY; -EINVAL, also for a
- *  port whose description says what it may do in a switch (isolated=, vlan=, trunk=). */
+ *  port whose description says what it may do in a switch (isolated=, vlan=, trunk=, mcast-flood=). */
 struct vmtap_link *vmtap_link_new(struct vmtap *v, struct vmtap_port *a, struct vmtap_port *b,
 				  struct vmtap_error *err);
 void vmtap_link_free(struct vmtap_link *link);

@@ -154,10 +154,11 @@ int switch_place_read(const struct conf *c, struct switch_place *place, struct v
 
 int switch_place_refuse(const struct switch_place *place, const char *port, struct vmtap_error *err)
 {
-	const char *key = place->isolated ? "isolated=on"
-			  : place->trunk  ? "trunk="
-			  : place->vlan	  ? "vlan="
-					  : NULL;
+	const char *key = place->isolated      ? "isolated=on"
+			  : place->mcast_flood ? "mcast-flood=on"
+			  : place->trunk       ? "trunk="
+			  : place->vlan	       ? "vlan="
+					       : NULL;
 
 	if (!key)
 		return 0;

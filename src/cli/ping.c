@@ -133,7 +133,9 @@ static int read_options(struct session *s, int argc, char **argv)
 	int ret;
 
 	if (argc < 1 || argc > 2)
-		return failure(s->cli, "vmtap", "it takes a port's name, and perhaps an address");
+		return failure(
+			s->cli, "vmtap",
+			"it takes a port's name, and perhaps an address; vmtap ctl ports lists them");
 	s->port = argv[0];
 	s->args = json_pack("{ss}", "port", s->port);
 	if (!s->args)

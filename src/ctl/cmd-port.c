@@ -24,6 +24,7 @@ static struct vmtap_port *open_port(struct call *c, json_t *args, struct vmtap_e
 	if (spec && json_object_size(args) > 1) {
 		error_set(err, EINVAL, "port_add", "read its arguments",
 			  "spec goes together with no other");
+		error_remedy(err, "say all of it there, as in null,id=n, or type=null id=n");
 		return NULL;
 	}
 	if (spec)

@@ -17,6 +17,7 @@ static struct vmtap_switch *make(struct call *c, json_t *args, struct vmtap_erro
 	if (spec && json_object_size(args) > 1) {
 		error_set(err, EINVAL, "switch_add", "read its arguments",
 			  "spec goes together with no other");
+		error_remedy(err, "say all of it there, as in switch,id=lan, or id=lan alone");
 		return NULL;
 	}
 	if (spec)

@@ -68,6 +68,8 @@ def read_lines(stream, cnt):
     (["connect", "null,vlan=5", "null"], "vlan= says what it may do in a switch"),
     (["connect", "null", "null,trunk=5"], "vmtap connect switch PORT PORT"),
     (["connect", "null", "null,isolated=on"], "isolated=on"),
+    (["connect", "null", "null,mcast-flood=on"], "mcast-flood=on says"),
+    (["ping"], "vmtap ctl ports lists them"),
     (["connect", "null", "null", "switch,hub=on"], "described before its ports"),
     (["connect", "switch", "null", "null", "switch"], "one switch"),
     (["capture"], "query-ports lists them"),

@@ -613,6 +613,8 @@ def test_what_is_wider_than_the_terminal_stands_in_blocks(server, columns, block
     (["connect", "a", "b", "c"], 2, "too many"),
     (["port", "del", "nix"], 1, "nix"),
     (["port", "add", "tap,nosuch=1"], 1, "nosuch"),
+    (["port", "add", "null", "id=n"], 1, "or type=null id=n"),
+    (["switch", "add", "switch", "id=n"], 1, "or id=lan alone"),
     (["throttle", "set", "n", "rate=fast"], 2, "it takes: integer, as in 100 or 100M"),
     (["throttle", "set", "n", "rate=1.5M"], 2, "rate cannot be"),
     (["throttle", "set", "n", "rate=9999999T"], 2, "rate"),
