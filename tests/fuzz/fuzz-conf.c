@@ -36,6 +36,11 @@ static void check_error(const char *spec, const struct vmtap_error *err)
 	assert(!conf_parse(&test_schema, spec, NULL));
 }
 
+static bool is_number(enum conf_kind kind)
+{
+	return kind == CONF_INT || kind == CONF_SIZE || kind == CONF_RATE;
+}
+
 static void check_same(const struct conf *a, const struct conf *b, const char *name,
 		       enum conf_kind kind)
 {
@@ -54,6 +59,7 @@ static void check_same(const struct conf *a, const struct conf *b, const char *n
 		break;
 	case CONF_INT:
 	case CONF_SIZE:
+	case CONF_RATE:
 		assert(conf_int(a, name, 0) == conf_int(b, name, 0));
 		break;
 	case CONF_MAC:
@@ -64,6 +70,7 @@ static void check_same(const struct conf *a, const struct conf *b, const char *n
 		assert(conf_enum(a, name, -1) == conf_enum(b, name, -2));
 		break;
 	case CONF_LIST:
+	case CONF_SET:
 		assert(conf_list_cnt(a, name) == conf_list_cnt(b, name));
 		for (unsigned i = 0; i < conf_list_cnt(a, name); i++)
 			assert(strcmp(conf_list_item(a, name, i), conf_list_item(b, name, i)) == 0);
@@ -104,7 +111,7 @@ static void write_key(const struct conf *c, const char *name, enum conf_kind kin
 	fprintf(out, ",%s=", name);
 	if (kind == CONF_BOOL)
 		fputs(conf_bool(c, name, false) ? "yes" : "n", out);
-	else if (kind == CONF_INT || kind == CONF_SIZE)
+	else if (is_number(kind))
 		fprintf(out, "%" PRId64, conf_int(c, name, 0));
 	else
 		write_text(out, conf_str(c, name, NULL));
@@ -133,9 +140,9 @@ static json_t *json_value(const struct conf *c, const char *name, enum conf_kind
 
 	if (kind == CONF_BOOL)
 		return json_boolean(conf_bool(c, name, false));
-	if (kind == CONF_INT || kind == CONF_SIZE)
+	if (is_number(kind))
 		return json_integer(conf_int(c, name, 0));
-	if (kind != CONF_LIST)
+	if (kind != CONF_LIST && kind != CONF_SET)
 		return json_string(conf_str(c, name, NULL));
 	items = json_array();
 	for (unsigned i = 0; i < conf_list_cnt(c, name); i++)

@@ -87,8 +87,8 @@ static struct state *make_state(void)
 	struct state *s = state_new(&config, NULL);
 
 	assert(s);
-	state_port_add(s, "null,id=a", NULL);
-	state_port_add(s, "null,id=b", NULL);
+	state_port_add(s, "null,id=a", NULL, NULL);
+	state_port_add(s, "null,id=b", NULL, NULL);
 	state_connect(s, "a", "b", NULL);
 	return s;
 }

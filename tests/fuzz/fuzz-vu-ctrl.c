@@ -23,7 +23,7 @@ static const uint8_t own[6] = { 0x52, 0x54, 0, 1, 2, 3 };
 /* Carry a command out in pieces of @piece bytes, the last of which has the rest. */
 static uint8_t run(struct ctrl *c, const uint8_t *data, uint32_t len, uint32_t piece)
 {
-	struct iovec iov[PIECES];
+	struct iovec iov[PIECES] = { 0 };
 	unsigned cnt = 0;
 	uint8_t ret;
 
