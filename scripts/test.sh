@@ -3,7 +3,7 @@
 #
 # test.sh - run the test suites and count
 #
-# Every suite adds "PASSED FAILED SKIPPED" to a tally; the last line of the output is their sum.
+# Every suite adds "SECONDS NAME PASSED FAILED SKIPPED" to a tally; the last line of the output is their sum.
 # The builds: gcc (what is shipped), clang (compiled, and its unit tests run), and gcc with
 # AddressSanitizer and UndefinedBehaviorSanitizer for the unit and network suites once more, and
 # with ThreadSanitizer for what has threads. What moves frames between guests and TAPs runs once more with
@@ -15,6 +15,7 @@ py=/usr/bin/python3 # Debian's, which has pytest and scapy
 logs=$(mktemp -d "${TMPDIR:-/tmp}/vmtap-test.XXXXXX")
 tally=$logs/tally
 failed_suites=()
+since=$SECONDS
 : >"$tally"
 
 usage() {
@@ -47,7 +48,8 @@ say() {
 
 # count SUITE PASSED FAILED SKIPPED
 count() {
-	echo "$1 $2 $3 $4" >>"$tally"
+	echo "$((SECONDS - since)) $1 $2 $3 $4" >>"$tally"
+	since=$SECONDS
 	[ "$3" = 0 ] || failed_suites+=("$1")
 }
 
@@ -264,8 +266,9 @@ for s in "${suites[@]}"; do
 done
 
 say "all suites"
-awk '{ s = $NF; f = $(NF-1); p = $(NF-2); NF -= 3; printf "%6d passed %4d failed %4d skipped  %s\n", p, f, s, $0 }' \
-	"$tally"
+awk '{
+	t = $1; $1 = ""; s = $NF; f = $(NF-1); p = $(NF-2); NF -= 3
+	printf "%6d passed %4d failed %4d skipped %3d:%02d %s\n", p, f, s, t / 60, t % 60, $0 }' "$tally"
 [ ${#failed_suites[@]} = 0 ] || printf 'failed: %s\n' "${failed_suites[@]}"
 awk '{ p += $(NF-2); f += $(NF-1); s += $NF } END {
 	printf "%d passed, %d failed, %d skipped\n", p, f, s; exit f > 0 || p == 0 }' "$tally"
