@@ -15,7 +15,7 @@ import os
 import pytest
 
 from guest import Guest, Nic, Transfer
-from netns import Netns, end
+from netns import Failed, Netns, end
 from vmtap import Vmtap
 
 SIZE = 4 << 20
@@ -137,6 +137,19 @@ class Lab:
 
     def transfer(self, link, version, up, down):
         """@up, @down: is there data in this direction?"""
+        try:
+            self._transfer(link, version, up, down)
+        except Exception as e:
+            raise Failed("%s\n%s" % (e, self.standing(link))) from e
+
+    def standing(self, link):
+        """Where everything stands on a link that does not go on: queues, retransmissions, drops."""
+        with self.ns.enter():
+            host = self.ns.run("ss -tinmo; ss -uanm; ip -s link show dev %s; nstat -s; uptime" % link.tap, check=False)
+        guest = self.guest.run("cat /proc/net/tcp* /proc/net/snmp; grep %s /proc/net/dev" % link.eth)
+        return "--- host\n%s%s--- guest\n%s" % (host.stdout, host.stderr, guest[1])
+
+    def _transfer(self, link, version, up, down):
         data = os.urandom(SIZE) if down else b""
         host = Transfer(self.ns, link.host[version], data)
         answer = self.guest.ok("nc %s %d <%s | sha256sum" % (
