@@ -19,7 +19,9 @@ from netns import end
 SYSTEMD = "/lib/systemd/systemd"
 UNIT = os.path.join(vmtap.TOP, "systemd", "vmtap.service")
 # What of the unit a user's manager can do, and what this is about.
-KEYS = "Type", "Restart", "RestartSec", "FileDescriptorStoreMax", "Environment", "WatchdogSec", "TimeoutStartSec"
+KEYS = ("Type", "Restart", "RestartSec", "FileDescriptorStoreMax", "Environment", "WatchdogSec", "TimeoutStartSec",
+        "NoNewPrivileges", "RestrictRealtime", "RestrictSUIDSGID", "RestrictAddressFamilies", "LockPersonality",
+        "MemoryDenyWriteExecute", "SystemCallArchitectures", "SystemCallFilter", "SystemCallErrorNumber")
 
 PORTS = """
 [port vm0]
@@ -186,4 +188,22 @@ def test_what_the_file_does_not_say_any_more_goes_with_the_restart(host):
     index = host.index()
     host.ctl("restart vmtap")
     assert host.index() not in (None, index) and host.show("NFileDescriptorStore") == "1"
+    host.ctl("stop vmtap")
+
+
+def test_the_filter_of_system_calls_lets_everything_pass(host):
+    host.ctl("start vmtap")
+    status = host.run("cat /proc/%s/status" % host.show("MainPID"))
+    assert "\nSeccomp:\t2\n" in status and "\nNoNewPrivs:\t1\n" in status
+
+    client = "%s --control %s/control " % (shlex.quote(vmtap.program()), host.folder)
+    host.run(client + "capture vm0 -w %s/x.pcapng -f arp &" % host.folder)
+    host.until("[ -s %s/x.pcapng ]" % host.folder)
+    host.run("kill -INT $! && wait $!")
+    host.run(client + "stats")
+    for words in ("port add null,id=n", "switch add id=sw", "connect n sw", "throttle set vm0 rate=100M", "port del n",
+                  "ports", "queues", "reload"):
+        host.run(client + "ctl " + words)
+    host.run(client + "ping vm0 -c 1 || [ $? = 1 ]")  # nobody answers
+    assert "not permitted" not in host.log()
     host.ctl("stop vmtap")
