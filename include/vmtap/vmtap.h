@@ -471,7 +471,7 @@ const char *vmtap_port_ifname(const struct vmtap_port *port);
 int vmtap_port_fd(const struct vmtap_port *port, unsigned queue);
 
 /** vmtap_port_stats() - Copy the counters; @size is sizeof(*stats). Ports with an interface ask the kernel: two system
- *  calls. */
+ *  calls, or for several when they are asked one after the other; what the kernel says may be 2 ms old then. */
 void vmtap_port_stats(const struct vmtap_port *port, struct vmtap_stats *stats, size_t size);
 
 /** vmtap_port_pairs() - How many queue pairs the port has; at least 1. */

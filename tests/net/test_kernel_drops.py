@@ -14,6 +14,7 @@ import tuntap
 import vmtap
 from ctl import Serve
 from netns import Netns, wait_until
+from test_path_cost import strace
 from test_stats import TAP, metrics, queues, run_stats
 from tuntap import IFF_NO_PI, IFF_TAP, IFF_VNET_HDR, Packets, frame
 from vmtap import Vmtap
@@ -172,7 +173,78 @@ def test_the_summary_has_it(ns, folder):
         assert v.summary()["tap"]["rx"]["drops"] == {"kernel": cnt}
 
 
-def test_256_taps_are_asked_quickly(ns, server, ctl):
+MANY = 150  # asked about in several messages, of which the last is not full
+
+
+@pytest.fixture
+def many(ns, ctl):
+    """TAPs that nobody reads, t0 to t149, whose queues hold a frame each."""
+    ctl.run("port_add", type="null", id="n")  # ports without an interface are among them
+    for i in range(MANY):
+        ctl.run("port_add", **{**TAP, "id": "t%d" % i, "ifname": "t%d" % i})
+    ns.run("for i in $(seq 0 %d); do echo link set t$i txqueuelen 1; done | ip -batch -" % (MANY - 1))
+    lose(ns, range(MANY))
+
+
+def lose(ns, which):
+    """Each drops some; how many is the kernel's to say."""
+    for i in which:
+        with Packets(ns, "t%d" % i) as host:
+            for n in range(2 + i % 7):
+                host.send(frame(n))
+
+
+def of_many(answer):
+    return {row["id"]: row["rx"]["drops"].get("kernel", 0) for row in answer if row["id"] != "n"}
+
+
+def of_kernel(ns):
+    return {name: link["stats64"]["tx"]["dropped"] for name, link in ns.links().items() if name[0] == "t"}
+
+
+def test_each_of_many_has_a_figure_of_its_own(ns, ctl, many):
+    for i in range(3):
+        truth = of_kernel(ns)
+        assert len(truth) == MANY and len(set(truth.values())) >= 7
+        assert of_many(ctl.run("query-stats")) == of_many(ctl.run("query-queues")) == truth
+        lose(ns, range(i, MANY, 3))
+    lose(ns, [MANY - 1])
+    assert ours(ctl, "t%d" % (MANY - 1)) == of_kernel(ns)["t%d" % (MANY - 1)]
+
+
+def test_many_are_right_in_whatever_order_they_are_asked(ns, ctl, many):
+    ctl.run("port_del", id="t64")
+    ctl.run("port_add", **{**TAP, "id": "t64", "ifname": "t64"})  # now the last
+    names = ["t%d" % i for i in range(MANY)]
+    order = names + names[::-1] + names[::7] * 2 + names[::2] + names[1::2]
+    truth = of_kernel(ns)
+    ctl.send("".join('{"execute": "query-stats", "arguments": {"id": "%s"}}' % name for name in order))
+    for name in order:
+        assert of_many(ctl.answer()["return"]) == {name: truth[name]}
+
+
+def test_those_among_many_that_go_leave_the_others_right(ns, folder, ctl, many):
+    first = of_many(ctl.run("query-stats"))
+    with Netns() as other:
+        fd = tuntap.open_tap(other, "t3", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR)
+        ctl.run("getfd", fdname="far", fds=[fd])
+        os.close(fd)
+        ctl.run("port_add", type="tap", id="far", fd="far")
+        lose(ns, range(MANY))
+        ns.run("ip link set t10 name renamed")
+        ns.run("ip link del t70 && ip link set t99 netns %d" % other.pid)
+        truth = of_kernel(ns)
+        truth["t10"] = ns.links()["renamed"]["stats64"]["tx"]["dropped"]
+        truth.update(t70=first["t70"], t99=first["t99"], far=0)
+        assert of_many(ctl.run("query-stats")) == of_many(ctl.run("query-queues")) == truth
+        assert truth["t10"] > first["t10"]
+        for name in "t70", "t99", "t%d" % (MANY - 1), "far", "t0":
+            ctl.run("port_del", id=name)
+            del truth[name]
+            assert of_many(ctl.run("query-stats")) == truth
+
+
+def test_256_taps_are_asked_quickly(ns, folder, server, ctl):
     for i in range(256):
         ctl.run("port_add", **{**TAP, "id": "t%d" % i, "ifname": "t%d" % i})
     descriptors = server.descriptors()
@@ -181,3 +253,7 @@ def test_256_taps_are_asked_quickly(ns, server, ctl):
     took = time.monotonic() - begun
     assert len(rows) == 256 and server.descriptors() == descriptors  # one socket for all
     print("256 TAPs: %.1f ms" % (took * 1e3))
+    with strace(server, folder) as calls:
+        for _ in range(4):
+            ctl.run("query-queues")
+    assert 4 <= calls["sendto"] <= 4 * 64, calls  # a message for many; more of them when it takes long

@@ -30,7 +30,7 @@ void tap_drops_begin(struct tap *t)
 		return;
 	if (counts_find(t->port.env->counts, t->ifname, mac, &d->of) == 0 &&
 	    counts_drops(t->port.env->counts, &d->of, &d->before) < 0)
-		d->of.ifindex = 0;
+		counts_leave(t->port.env->counts, &d->of);
 }
 
 void tap_drops_end(struct tap *t)
@@ -40,7 +40,7 @@ void tap_drops_end(struct tap *t)
 	look(t);
 	d->past += d->seen;
 	d->seen = 0;
-	d->of.ifindex = 0;
+	counts_leave(t->port.env->counts, &d->of);
 }
 
 uint64_t tap_kernel_drops(struct port *p)
