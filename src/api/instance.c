@@ -109,9 +109,11 @@ int vmtap_add_fd(struct vmtap *v, const char *name, int fd, struct vmtap_error *
 	if (fcntl(fd, F_GETFD) < 0)
 		return error_set(err, EBADF, name, "name a descriptor", "%d is not open", fd);
 	for (n = v->fds; n; n = n->next)
-		if (strcmp(n->name, name) == 0)
-			return error_set(err, EEXIST, name, "name a descriptor",
-					 "the name is taken");
+		if (strcmp(n->name, name) == 0) {
+			error_set(err, EEXIST, name, "name a descriptor", "the name is taken");
+			error_remedy(err, "choose another, or close that descriptor first");
+			return -EEXIST;
+		}
 	n = malloc(sizeof(*n) + len + 1);
 	if (!n)
 		return error_errno(err, ENOMEM, name, "name a descriptor");

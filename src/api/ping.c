@@ -118,9 +118,12 @@ static struct vmtap_ping *find(const struct vmtap *v, const char *id)
 static int choose_id(struct vmtap *v, const char *wanted, char *id, size_t size,
 		     struct vmtap_error *err)
 {
-	if (wanted && find(v, wanted))
-		return error_set(err, EEXIST, wanted, "start the ping",
-				 "the name is that of another ping");
+	if (wanted && find(v, wanted)) {
+		error_set(err, EEXIST, wanted, "start the ping",
+			  "the name is that of another ping");
+		error_remedy(err, "choose another id, or have one made up");
+		return -EEXIST;
+	}
 	if (wanted && snprintf(id, size, "%s", wanted) >= (int)size)
 		return error_set(err, ENAMETOOLONG, "ping", "start it",
 				 "its name has more than %zu characters", size - 1);

@@ -54,9 +54,12 @@ static int choose_name(struct vmtap *v, const struct port_type *type, const stru
 	const char *id = conf_str(conf, "id", NULL);
 
 	if (id) {
-		if (port_find(v, id) || switch_find(v, id))
-			return error_set(err, EEXIST, conf_object(conf), "open the port",
-					 "id=%s is the name of another", id);
+		if (port_find(v, id) || switch_find(v, id)) {
+			error_set(err, EEXIST, conf_object(conf), "open the port",
+				  "id=%s is the name of another", id);
+			error_remedy(err, "choose another id=, or have one made up");
+			return -EEXIST;
+		}
 		snprintf(name, size, "%s", id);
 		return 0;
 	}

@@ -192,9 +192,12 @@ static int choose_name(struct vmtap *v, const struct conf *c, char *name, size_t
 
 	if (id) {
 		snprintf(name, size, "%s", id);
-		return is_taken(v, id) ? error_set(err, EEXIST, conf_object(c), "make the switch",
-						   "id=%s is the name of another", id)
-				       : 0;
+		if (!is_taken(v, id))
+			return 0;
+		error_set(err, EEXIST, conf_object(c), "make the switch",
+			  "id=%s is the name of another", id);
+		error_remedy(err, "choose another id=, or have one made up");
+		return -EEXIST;
 	}
 	do
 		snprintf(name, size, "switch#%u", v->serial++);

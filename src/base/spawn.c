@@ -130,7 +130,10 @@ static int explain(const struct spawn *s, int ret, int status, int exec_errno,
 	snprintf(action, sizeof(action), "run the %s", s->what);
 	if (exec_errno) {
 		error_set(err, exec_errno, s->object, action, "%s", strerror(exec_errno));
-		if (exec_errno == EACCES)
+		if (exec_errno == ENOENT || exec_errno == ENOTDIR)
+			error_remedy(err, "check the path, and if it is there, that of the "
+					  "interpreter in its first line");
+		else if (exec_errno == EACCES)
 			error_remedy(err, "chmod +x %s", s->argv[0]);
 		else if (exec_errno == ENOEXEC)
 			error_remedy(err, "begin it with a line such as #!/bin/sh");

@@ -152,6 +152,26 @@ static void fd_name(char *buf, size_t size, const char *what, unsigned index)
 	snprintf(buf, size, "capture-%ld-%s%u", (long)getpid(), what, index);
 }
 
+static const char *remedy_for(int code)
+{
+	switch (code) {
+	case ENOENT:
+	case ENOTDIR:
+		return "create the folder, or choose another path; -w - is standard output";
+	case EISDIR:
+		return "add the name of a file in it";
+	case EACCES:
+	case EPERM:
+	case EROFS:
+		return "choose a path that you may write to; -w - is standard output";
+	case ENOSPC:
+	case EDQUOT:
+		return "make room there, or choose another path";
+	default:
+		return "";
+	}
+}
+
 static int open_target(struct session *s, unsigned i)
 {
 	const char *path = s->cli->capture.file;
@@ -175,11 +195,11 @@ static int give_targets(struct session *s)
 
 	json_object_set_new(s->args, "fdnames", names);
 	for (unsigned i = 0; i < s->file_cnt; i++) {
-		int fd = open_target(s, i);
+		int fd = open_target(s, i), code = errno;
 
 		if (fd < 0)
-			return failure(s->cli, errno, "write to it",
-				       s->names[i] ? s->names[i] : "-", strerror(errno), "");
+			return failure(s->cli, code, "write to it", s->names[i] ? s->names[i] : "-",
+				       strerror(code), remedy_for(code));
 		fd_name(name, sizeof(name), "", i);
 		json_array_append_new(names, json_string(name));
 		if (!give(s, fd, name))

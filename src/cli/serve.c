@@ -109,13 +109,15 @@ static int apply_options(struct cli *cli, const struct conffile *f)
 			continue;
 		for (unsigned k = 0; k < section->key_cnt; k++) {
 			const struct conffile_key *key = &section->keys[k];
-			char what[100];
+			char what[100], reason[100];
 
 			if (option_is_set(&given, key->name) ||
 			    option_set(cli, key->name, key->value) == 0)
 				continue;
 			snprintf(what, sizeof(what), "read %.60s:%u", f->path, key->line);
-			return failure(cli, what, "the key's value cannot be used", key->name,
+			snprintf(reason, sizeof(reason), "the value of %.60s cannot be used",
+				 key->name);
+			return failure(cli, what, reason, "vmtap.conf(5) says what it takes",
 				       EINVAL);
 		}
 	}

@@ -187,10 +187,11 @@ static int connect_to(struct ask *a, const char *path, struct vmtap_error *err)
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	int code;
 
-	if (strlen(path) >= sizeof(addr.sun_path))
-		return fail(a, err, ENAMETOOLONG, "connect",
-			    "a socket's path has 107 characters "
-			    "at most");
+	if (strlen(path) >= sizeof(addr.sun_path)) {
+		fail(a, err, ENAMETOOLONG, "connect", "a socket's path has 107 characters at most");
+		error_remedy(err, "use a relative path, or a symbolic link to its folder");
+		return -ENAMETOOLONG;
+	}
 	strcpy(addr.sun_path, path);
 	a->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (a->fd < 0)
@@ -209,6 +210,12 @@ static int connect_to(struct ask *a, const char *path, struct vmtap_error *err)
 	return -code;
 }
 
+static void not_a_server(const struct ask *a, struct vmtap_error *err)
+{
+	fail(a, err, EPROTO, "use it", "it does not greet as a server does");
+	error_remedy(err, "say where one is: --control PATH, or $VMTAP_CONTROL");
+}
+
 static int shake_hands(struct ask *a, struct vmtap_error *err)
 {
 	json_t *message = answer(a, err);
@@ -220,8 +227,10 @@ static int shake_hands(struct ask *a, struct vmtap_error *err)
 	why = json_string_value(json_object_get(json_object_get(message, "error"), "desc"));
 	if (json_object_get(message, "QMP"))
 		ret = 0;
+	else if (why)
+		fail(a, err, EPROTO, "use it", why);
 	else
-		fail(a, err, EPROTO, "use it", why ? why : "it does not greet as a server does");
+		not_a_server(a, err);
 	json_decref(message);
 	if (ret == 0) {
 		message = ask_run(a, "qmp_capabilities", NULL, -1, err);

@@ -170,8 +170,13 @@ static ssize_t read_text(const char *path, char *text)
 
 static void read_failed(struct vmtap_error *err, int code, const char *path)
 {
-	error_errno(err, code, path, "read it");
-	if (code == ENOENT)
+	if (code == EINVAL)
+		error_set(err, code, path, "read it", "it is no file");
+	else
+		error_errno(err, code, path, "read it");
+	if (code == EACCES)
+		error_remedy(err, "user %u must be able to read it", geteuid());
+	else if (code == EINVAL || code == ENOENT || code == ENOTDIR)
 		error_remedy(err, "-c names the file; vmtap.conf(5) says what stands in one");
 }
 

@@ -266,7 +266,7 @@ static int open_unix(struct metrics *m, const struct metrics_config *config,
 	if (sockfile_bind(&m->file, m->fd, path, mode & 0700, OBJECT, err) < 0)
 		return -1;
 	if (config->group != SERVER_NO_GROUP && lchown(path, (uid_t)-1, config->group) < 0)
-		return error_errno(err, errno, OBJECT, "give its file to the group");
+		return server_cannot_give(errno, OBJECT, err);
 	if (chmod(path, (mode_t)mode) < 0)
 		return error_errno(err, errno, OBJECT, "set its file's permissions");
 	return 0;

@@ -168,6 +168,14 @@ bool server_run(struct server *v)
 
 /* -------------------------------------------------------------------- listening */
 
+int server_cannot_give(int code, const char *object, struct vmtap_error *err)
+{
+	error_errno(err, code, object, "give its file to the group");
+	if (code == EPERM)
+		error_remedy(err, "start it as root, or name a group that its user is in: id -Gn");
+	return -code;
+}
+
 static int open_socket(struct server *v, const struct server_config *config,
 		       struct vmtap_error *err)
 {
@@ -182,7 +190,7 @@ static int open_socket(struct server *v, const struct server_config *config,
 	if (sockfile_bind(&v->file, v->fd, config->path, mode & 0700, OBJECT, err) < 0)
 		return -1;
 	if (config->group != SERVER_NO_GROUP && lchown(config->path, (uid_t)-1, config->group) < 0)
-		return error_errno(err, errno, OBJECT, "give its file to the group");
+		return server_cannot_give(errno, OBJECT, err);
 	if (fchmodat(AT_FDCWD, config->path, (mode_t)mode, AT_SYMLINK_NOFOLLOW) < 0 &&
 	    chmod(config->path, (mode_t)mode) < 0)
 		return error_errno(err, errno, OBJECT, "set its file's permissions");

@@ -51,4 +51,7 @@ void server_free(struct server *v);
 /** server_run() - After each vmtap_dispatch(). Return: whether there is more to be done at once. */
 bool server_run(struct server *v);
 
+/** server_cannot_give() - Fill @err: @object's file could not be given to its group. Return: -@code. */
+int server_cannot_give(int code, const char *object, struct vmtap_error *err);
+
 #endif

@@ -305,6 +305,7 @@ int state_disconnect(struct state *s, const char *port, struct vmtap_error *err)
 	if (!e->link && !e->lan) {
 		error_set(err, ENOTCONN, "", "disconnect it", "it is joined to nothing");
 		error_object(err, "port %.60s", port);
+		error_remedy(err, "query-ports says what is joined to what");
 		return -ENOTCONN;
 	}
 	entry_leave(s, e);

@@ -192,9 +192,12 @@ static int add(const struct command *cmd, json_t *args, const char *word, struct
 	} else {
 		arg = next(cmd, args);
 	}
-	if (!arg)
-		return error_set(err, EINVAL, cmd->name, "read its arguments",
-				 "\"%.60s\" is one too many", word);
+	if (!arg) {
+		error_set(err, EINVAL, cmd->name, "read its arguments", "\"%.60s\" is one too many",
+			  word);
+		error_remedy(err, "vmtap ctl help says which it takes");
+		return -EINVAL;
+	}
 	j = value(arg, word);
 	if (!j) {
 		error_set(err, EINVAL, cmd->name, "read its arguments", "%s cannot be \"%.60s\"",

@@ -334,6 +334,7 @@ static void explain(struct capture *c, int code)
 		break;
 	case ENOSPC:
 	case EDQUOT:
+	case EFBIG:
 		error_errno(err, code, c->name, "go on capturing");
 		error_remedy(err, "keep less of each frame, filter, or use a ring of files");
 		break;

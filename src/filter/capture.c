@@ -121,6 +121,31 @@ static char *file_name(const char *path, unsigned index, unsigned cnt)
 	return asprintf(&name, "%s%0*u", path, width, index) < 0 ? NULL : name;
 }
 
+static void cannot_open(int code, const char *name, const char *object, struct vmtap_error *err)
+{
+	error_set(err, code, object, ACTION, "%.200s: %s", name,
+		  code == ENXIO ? "nobody reads it" : strerror(code));
+	switch (code) {
+	case ENXIO:
+		error_remedy(err, "start what reads it first");
+		break;
+	case ENOENT:
+	case ENOTDIR:
+		error_remedy(err, "create the folder or choose another path");
+		break;
+	case EISDIR:
+		error_remedy(err, "add the name of a file in it");
+		break;
+	case EACCES:
+	case EPERM:
+	case EROFS:
+		error_remedy(err, "choose a path that user %u may write to", geteuid());
+		break;
+	default:
+		break;
+	}
+}
+
 /* All of a ring's files at once: what cannot be opened is known in the beginning. */
 static int open_files(const char *path, int *fds, unsigned cnt, const char *object,
 		      struct vmtap_error *err)
@@ -137,8 +162,7 @@ static int open_files(const char *path, int *fds, unsigned cnt, const char *obje
 			code = errno;
 		}
 		if (fds[i] < 0)
-			error_set(err, code, object, ACTION, "%.200s: %s", name ? name : path,
-				  code == ENXIO ? "nobody reads it" : strerror(code));
+			cannot_open(code, name ? name : path, object, err);
 		free(name);
 		if (fds[i] < 0)
 			return -code;
@@ -178,8 +202,11 @@ static int open_output(struct capture *c, const struct vmtap_capture_config *con
 	ret = capfile_init(&c->file, &file);
 	for (unsigned i = 0; i < file.cnt; i++)
 		fds[i] = -1;
-	if (ret == -ESPIPE)
-		return error_set(err, EINVAL, c->name, ACTION, "a ring of files has files only");
+	if (ret == -ESPIPE) {
+		error_set(err, EINVAL, c->name, ACTION, "a ring of files has files only");
+		error_remedy(err, "for a pipe or a socket, ask for one file");
+		return -EINVAL;
+	}
 	return ret < 0 ? error_errno(err, -ret, c->name, ACTION) : 0;
 }
 
@@ -190,9 +217,12 @@ static int check(const struct vmtap_capture_config *config, const char *object,
 {
 	const unsigned cnt = config->path ? config->file_cnt : config->fd_cnt;
 
-	if (!config->path == !config->fd_cnt)
-		return error_set(err, EINVAL, object, ACTION,
-				 "it goes either to a path or to descriptors");
+	if (!config->path == !config->fd_cnt) {
+		error_set(err, EINVAL, object, ACTION,
+			  "it goes either to a path or to descriptors");
+		error_remedy(err, "name a file, or hand descriptors over");
+		return -EINVAL;
+	}
 	if (cnt > VMTAP_CAPTURE_FILES_MAX)
 		return error_set(err, EINVAL, object, ACTION, "%u files are more than %d", cnt,
 				 VMTAP_CAPTURE_FILES_MAX);
@@ -200,9 +230,12 @@ static int check(const struct vmtap_capture_config *config, const char *object,
 		return error_set(err, EINVAL, object, ACTION,
 				 "files of a ring have 65536 bytes or more, not %llu",
 				 (unsigned long long)config->file_bytes);
-	if (cnt <= 1 && config->file_bytes)
-		return error_set(err, EINVAL, object, ACTION,
-				 "a limit of a file's length needs a number of files, 2 or more");
+	if (cnt <= 1 && config->file_bytes) {
+		error_set(err, EINVAL, object, ACTION,
+			  "a limit of a file's length needs a number of files, 2 or more");
+		error_remedy(err, "give both, or end the capture after a number of frames");
+		return -EINVAL;
+	}
 	if (config->directions & ~(VMTAP_CAPTURE_RX | VMTAP_CAPTURE_TX))
 		return error_set(err, EINVAL, object, ACTION, "unknown directions 0x%x",
 				 config->directions);

@@ -203,8 +203,11 @@ static int check(const struct port *p, const struct vmtap_limit *v, struct vmtap
 	if (v->burst > BURST_MAX)
 		return error_set(err, EINVAL, p->name, what, "a burst of %" PRIu64 " is above %llu",
 				 v->burst, BURST_MAX);
-	if (v->burst && !v->rate_bps)
-		return error_set(err, EINVAL, p->name, what, "there is a burst, and no rate");
+	if (v->burst && !v->rate_bps) {
+		error_set(err, EINVAL, p->name, what, "there is a burst, and no rate");
+		error_remedy(err, "say at what rate it fills again");
+		return -EINVAL;
+	}
 	return 0;
 }
 

@@ -389,8 +389,16 @@ static int aim(struct ping *g, const struct vmtap_ping_config *config, struct vm
 
 	if (ret < 0)
 		return error_errno(err, -ret, g->port->name, ACTION);
-	if (ping_asker_aim(&g->asker, config->address, config->source, &why) < 0)
-		return error_set(err, EINVAL, g->port->name, ACTION, "%s", why);
+	if (ping_asker_aim(&g->asker, config->address, config->source, &why) < 0) {
+		error_set(err, EINVAL, g->port->name, ACTION, "%s", why);
+		if (config->source)
+			error_remedy(err, "give both in numbers and of IPv4, as in 10.0.0.2 from "
+					  "10.0.0.1");
+		else
+			error_remedy(err, "give a guest's in numbers, as in 10.0.0.2 or fd00::2, "
+					  "or none: then all with IPv6 are asked");
+		return -EINVAL;
+	}
 	name_method(g);
 	return 0;
 }

@@ -104,8 +104,12 @@ static int start(struct worker *w, const struct workers_config *c, unsigned numb
 	loop_set_poll(w->loop, c->poll_us);
 	sem_init(&w->ready, 0, 0);
 	code = pthread_create(&w->thread, NULL, work, w);
-	if (code)
-		return error_errno(err, code, "workers", "start a thread");
+	if (code) {
+		error_errno(err, code, "workers", "start a thread");
+		error_remedy(err,
+			     "ask for fewer, or allow more: ulimit -u, or the service's TasksMax=");
+		return -code;
+	}
 	w->started = true;
 	while (sem_wait(&w->ready) < 0)
 		;

@@ -221,12 +221,18 @@ static int check(struct port *a, struct port *b, struct vmtap_error *err)
 {
 	struct port *both[] = { a, b };
 
-	if (a == b)
-		return error_set(err, EINVAL, a->name, "link", "a port cannot be linked to itself");
+	if (a == b) {
+		error_set(err, EINVAL, a->name, "link", "a port cannot be linked to itself");
+		error_remedy(err, "name two ports");
+		return -EINVAL;
+	}
 	for (int i = 0; i < 2; i++) {
-		if (both[i]->closed || both[i]->state == VMTAP_PORT_BROKEN)
-			return error_set(err, EPIPE, both[i]->name, "link", "the port is %s",
-					 both[i]->closed ? "closed" : "broken");
+		if (both[i]->closed || both[i]->state == VMTAP_PORT_BROKEN) {
+			error_set(err, EPIPE, both[i]->name, "link", "the port is %s",
+				  both[i]->closed ? "closed" : "broken");
+			error_remedy(err, "close it, and open one anew");
+			return -EPIPE;
+		}
 		if (both[i]->hooks && port_check_seen(both[i], both[!i], "link", err) < 0)
 			return -EBUSY;
 		if (!both[i]->junction)

@@ -119,9 +119,14 @@ static int parse_fd(const char *text, int *fd, const char *object, struct vmtap_
 		return 0;
 	errno = 0;
 	value = strtol(text, &end, 10);
-	if (*end || errno || value > INT32_MAX)
-		return error_set(err, EINVAL, object, FD_ACTION,
-				 "fd=%s is neither a number nor a name", text);
+	if (*end || errno || value > INT32_MAX) {
+		error_set(err, EINVAL, object, FD_ACTION, "fd=%s is neither a number nor a name",
+			  text);
+		error_remedy(err,
+			     "give the number of an open descriptor, as in fd=3; a name begins "
+			     "with no digit");
+		return -EINVAL;
+	}
 	*fd = (int)value;
 	return 0;
 }
@@ -383,6 +388,10 @@ void sock_connect_error(int code, const char *where, const char *object, struct 
 	case ETIMEDOUT:
 		error_remedy(err, "start the other side first, or add reconnect-ms=1000 to wait "
 				  "for it");
+		break;
+	case ENETUNREACH:
+	case EHOSTUNREACH:
+		error_remedy(err, "check the address, and the way to it: ip route get ADDRESS");
 		break;
 	case ENOTSOCK:
 		error_remedy(err, "choose the path of the other side's socket");

@@ -175,8 +175,11 @@ int sock_spec_family(struct sock_spec *spec, int ipv4, int ipv6, const char *obj
 {
 	spec->dual = ipv4 == ipv6;
 	spec->family = AF_UNSPEC;
-	if (ipv4 == 0 && ipv6 == 0)
-		return error_set(err, EINVAL, object, ACTION, "ipv4 and ipv6 are both off");
+	if (ipv4 == 0 && ipv6 == 0) {
+		error_set(err, EINVAL, object, ACTION, "ipv4 and ipv6 are both off");
+		error_remedy(err, "leave out one of the two, or both");
+		return -EINVAL;
+	}
 	if (ipv4 == 1 && ipv6 == 1)
 		return 0;
 	if (ipv6 == 1 || ipv4 == 0)

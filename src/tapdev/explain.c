@@ -217,9 +217,12 @@ int explain_attach(int ret, const char *object, const struct tun_request *req,
 	}
 	if (ret == -EPERM)
 		return may_not_create(object, req, err);
-	if (ret == -ENFILE)
-		return error_set(err, ENFILE, object, "create the device",
-				 "every name of the pattern is taken");
+	if (ret == -ENFILE) {
+		error_set(err, ENFILE, object, "create the device",
+			  "every name of the pattern is taken");
+		error_remedy(err, "choose another ifname=");
+		return -ENFILE;
+	}
 	return error_errno(err, -ret, object, "create the device");
 }
 

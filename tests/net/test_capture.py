@@ -99,6 +99,18 @@ def test_filters_good_and_bad(ns, server, folder):
     assert not os.path.exists(folder + "/b")
 
 
+@pytest.mark.parametrize("path, remedy", [
+    ("nosuch/a", "create the folder"),
+    ("serve.log/a", "create the folder"),
+    (".", "add the name of a file"),
+])
+def test_a_file_that_cannot_be_opened_is_explained(server, folder, path, remedy):
+    open(folder + "/serve.log", "a").close()
+    done = subprocess.run([vmtap.program(), "--control", server.path, "capture", "vm0", "-w", folder + "/" + path],
+                          capture_output=True, text=True, timeout=30)
+    assert done.returncode == 3 and folder in done.stderr and remedy in done.stderr
+
+
 @pytest.mark.parametrize("way, kind", [("in", "8"), ("out", "0")])
 def test_one_direction(ns, server, folder, way, kind):
     path = folder + "/a.pcapng"

@@ -338,6 +338,13 @@ def test_members_of_the_group_may_do_everything(ns, folder, public):
         assert done.returncode == 0, done.stderr
 
 
+def test_a_group_of_others_is_refused_to_who_is_not_root(ns, folder, public):
+    os.chmod(folder, 0o777)
+    done = ns.run([*sandbox.user(), vmtap.program(), "--control", folder + "/s", "--control-group", "0", "serve"], check=False)
+    assert done.returncode == 3 and "id -Gn" in done.stderr
+    assert not os.path.exists(folder + "/s")
+
+
 @pytest.mark.parametrize("args, says", [
     (["--control-mode", "888"], "octal"),
     (["--control-mode", "1777"], "octal"),
@@ -610,7 +617,7 @@ def test_what_is_wider_than_the_terminal_stands_in_blocks(server, columns, block
     (["nix"], 2, "nix"),
     (["port"], 2, "port"),
     (["connect", "a"], 2, "peer"),
-    (["connect", "a", "b", "c"], 2, "too many"),
+    (["connect", "a", "b", "c"], 2, "too many; vmtap ctl help"),
     (["port", "del", "nix"], 1, "nix"),
     (["port", "add", "tap,nosuch=1"], 1, "nosuch"),
     (["port", "add", "null", "id=n"], 1, "or type=null id=n"),
@@ -625,6 +632,39 @@ def test_what_is_wider_than_the_terminal_stands_in_blocks(server, columns, block
 def test_words_that_are_wrong(server, words, status, says):
     done = server.ctl(*words)
     assert done.returncode == status and says in done.stderr
+
+
+@pytest.mark.parametrize("words, remedy", [
+    (["connect", "a", "a"], "name two ports"),
+    (["connect", "broken", "a"], "open one anew"),
+    (["disconnect", "a"], "query-ports"),
+    (["port", "add", "null,id=a"], "choose another id="),
+    (["switch", "add", "id=a"], "choose another id="),
+    (["capture", "start", "a"], "name a file"),
+    (["capture", "start", "a", "filename=/tmp/nosuch/x"], "create the folder"),
+    (["capture", "start", "a", "filename=/"], "add the name of a file"),
+    (["capture", "start", "a", "filename={}/fifo"], "start what reads it first"),
+    (["capture", "start", "a", "filename={}/x", "file-size=1M"], "give both"),
+    (["capture", "start", "a", "filename={}/null", "files=2", "file-size=1M"], "ask for one file"),
+    (["ping", "start", "b", "address=guest"], "as in 10.0.0.2 or fd00::2"),
+    (["ping", "start", "b", "address=fd00::2", "source=10.0.0.1"], "both in numbers and of IPv4"),
+], ids=lambda v: " ".join(v) if isinstance(v, list) else "")
+def test_who_is_refused_is_told_what_to_do(ns, folder, server, ctl, words, remedy):
+    for name in "a", "b", "c", "d":
+        ctl.run("port_add", type="null", id=name)
+    add_tap(ctl, "broken", ifname="vm0")
+    ctl.run("connect", id="b", peer="c")
+    ctl.run("connect", id="broken", peer="d")
+    ns.run("ip link del vm0")
+    ctl.wait_port("broken", lambda row: row["state"] == "broken")
+    os.mkfifo(folder + "/fifo")
+    for n in "01":
+        os.symlink("/dev/null", folder + "/null" + n)
+    before = sorted(os.listdir(folder))
+    done = server.ctl(*(word.format(folder) for word in words))
+    reason, _, told = done.stderr.partition("; ")
+    assert done.returncode == 1 and remedy in told, done
+    assert sorted(os.listdir(folder)) == before
 
 
 def test_without_a_server_it_says_so(ns, folder):

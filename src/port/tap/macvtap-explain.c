@@ -134,7 +134,9 @@ int macvtap_explain_new(int ret, const char *object, const struct nl_link *paren
 		error_remedy(err, "choose another ifname=");
 		return ret;
 	case ENFILE:
-		return error_set(err, -ret, object, CREATE, "every name of the pattern is taken");
+		error_set(err, -ret, object, CREATE, "every name of the pattern is taken");
+		error_remedy(err, "choose another ifname=");
+		return ret;
 	default:
 		return error_errno(err, -ret, object, CREATE);
 	}

@@ -351,13 +351,18 @@ static int probe_fd(int fd, struct tap_fd_info *first, bool is_first, struct vmt
 	info.vnet_hdr = flags & IFF_VNET_HDR;
 	if (is_first)
 		*first = info;
-	if (strcmp(info.ifname, first->ifname) != 0)
-		return error_set(err, EINVAL, name, "use the descriptor",
-				 "it belongs to %s, and the first one to %s", info.ifname,
-				 first->ifname);
-	if (info.vnet_hdr != first->vnet_hdr)
-		return error_set(err, EINVAL, name, "use the descriptor",
-				 "the descriptors disagree on the virtio-net header");
+	if (strcmp(info.ifname, first->ifname) != 0) {
+		error_set(err, EINVAL, name, "use the descriptor",
+			  "it belongs to %s, and the first one to %s", info.ifname, first->ifname);
+		error_remedy(err, "a port has the queues of one TAP; make a port for each");
+		return -EINVAL;
+	}
+	if (info.vnet_hdr != first->vnet_hdr) {
+		error_set(err, EINVAL, name, "use the descriptor",
+			  "the descriptors disagree on the virtio-net header");
+		error_remedy(err, "open all of them with IFF_VNET_HDR, or none");
+		return -EINVAL;
+	}
 	return 0;
 }
 
@@ -428,9 +433,12 @@ static int find_bridge(struct tap *t, struct nl_link *bridge, struct vmtap_error
 			     t->opts.br, t->opts.br);
 		return ret;
 	}
-	if (strcmp(bridge->kind, "bridge") != 0)
-		return error_set(err, EINVAL, object(t, name), "join the bridge",
-				 "the interface %s is no bridge", t->opts.br);
+	if (strcmp(bridge->kind, "bridge") != 0) {
+		error_set(err, EINVAL, object(t, name), "join the bridge",
+			  "the interface %s is no bridge", t->opts.br);
+		error_remedy(err, "choose one that is: ip link show type bridge");
+		return -EINVAL;
+	}
 	return 0;
 }
 

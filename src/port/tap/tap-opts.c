@@ -140,9 +140,12 @@ static int check_vhost(const struct conf *c, struct tap_opts *o, struct vmtap_er
 						   : NULL;
 
 	want_vhost(c, o, fd);
-	if (fd && !o->vhost)
-		return error_set(err, EINVAL, conf_object(c), "parse the options",
-				 "%s: not together with vhost=off", fd);
+	if (fd && !o->vhost) {
+		error_set(err, EINVAL, conf_object(c), "parse the options",
+			  "%s: not together with vhost=off", fd);
+		error_remedy(err, "leave out one of the two");
+		return -EINVAL;
+	}
 	return check_vhost_keys(c, o, err);
 }
 

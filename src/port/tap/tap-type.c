@@ -20,9 +20,13 @@ int tap_resolve_fd(const struct port_env *env, const char *text, bool *named,
 	*named = text[0] < '0' || text[0] > '9';
 	errno = 0;
 	value = *named ? -1 : strtol(text, &end, 10);
-	if (!*named && (*end || errno || value > INT32_MAX))
-		return error_set(err, EINVAL, "tap", "use the descriptor", "\"%.40s\" is no number",
-				 text);
+	if (!*named && (*end || errno || value > INT32_MAX)) {
+		error_set(err, EINVAL, "tap", "use the descriptor", "\"%.40s\" is no number", text);
+		error_remedy(err,
+			     "give the number of an open descriptor, as in fd=3; a name begins "
+			     "with no digit");
+		return -EINVAL;
+	}
 	if (!*named)
 		return (int)value;
 	value = env->take_fd ? env->take_fd(env->opaque, text) : -ENOENT;
