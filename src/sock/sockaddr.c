@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <net/if.h>
 #include <netdb.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,6 +111,11 @@ int sock_resolve(const struct sock_spec *spec, int type, bool listen, struct soc
 	return resolve_inet(spec, type, listen, addrs, object, err);
 }
 
+static bool has_path(const struct sock_addr *a)
+{
+	return a->len > offsetof(struct sockaddr_un, sun_path) && sock_addr_is_file(a);
+}
+
 bool sock_addr_same(const struct sock_addr *a, const struct sock_addr *b)
 {
 	if (a->sa.sa_family != b->sa.sa_family)
@@ -122,6 +128,9 @@ bool sock_addr_same(const struct sock_addr *a, const struct sock_addr *b)
 		return a->in6.sin6_port == b->in6.sin6_port &&
 		       memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr, 16) == 0;
 	default:
+		/* the kernel ends a path with NUL and counts that, or not */
+		if (has_path(a) && has_path(b))
+			return strncmp(a->un.sun_path, b->un.sun_path, sizeof(a->un.sun_path)) == 0;
 		return a->len == b->len && memcmp(&a->un, &b->un, a->len) == 0;
 	}
 }

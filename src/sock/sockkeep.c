@@ -17,16 +17,11 @@ static bool has(int fd, int option, int wanted)
 	return getsockopt(fd, SOL_SOCKET, option, &value, &len) == 0 && value == wanted;
 }
 
-/* The kernel ends a path with NUL and counts that, or not. */
 static bool is_at(int fd, const struct sock_addr *addr)
 {
 	struct sock_addr is = { 0 };
 
-	if (sock_local(fd, &is) < 0 || is.sa.sa_family != AF_UNIX)
-		return false;
-	if (sock_addr_is_file(addr))
-		return strncmp(is.un.sun_path, addr->un.sun_path, sizeof(is.un.sun_path)) == 0;
-	return is.len == addr->len && memcmp(&is.un, &addr->un, addr->len) == 0;
+	return sock_local(fd, &is) == 0 && sock_addr_same(&is, addr);
 }
 
 /* Return: NULL, or what is wrong with it. */
