@@ -21,12 +21,13 @@ struct stored {
 	char name[NAME_SIZE];
 };
 
-/** struct fdstore - @list: what is stored, as far as we know. @deaf: the manager did not answer */
+/** struct fdstore - @list: what is stored, as far as we know. @deaf: the manager did not answer. @told: it may not
+ *  have come to what it was told last */
 struct fdstore {
 	struct state *state;
 	struct stored *list;
 	unsigned cnt, room;
-	bool deaf;
+	bool deaf, told;
 };
 
 /* --------------------------------------------------------------------------- names */
@@ -125,6 +126,7 @@ static void forget(struct fdstore *f, struct stored *it)
 /* Until the manager has done what it was told so far. */
 static void await(struct fdstore *f)
 {
+	f->told = false;
 	if (f->deaf || notify_barrier() == 0)
 		return;
 	f->deaf = true;
@@ -174,6 +176,7 @@ static void on_keep(void *opaque, const char *port, const char *role, int fd)
 	/* FDPOLL=0: a queue that is detached polls as an error, and is not to go for that */
 	snprintf(text, sizeof(text), "FDSTORE=1\nFDNAME=%s\nFDPOLL=0", name);
 	ret = it ? notify_fds(text, &fd, 1) : -ENOMEM;
+	f->told = true;
 	if (ret == 0)
 		return;
 	if (it)
@@ -220,6 +223,9 @@ void fdstore_free(struct fdstore *f)
 {
 	if (!f)
 		return;
+	/* a process that is gone may be nobody's, and what it said is not listened to then */
+	if (f->told && !f->deaf)
+		notify_barrier();
 	for (unsigned i = 0; i < f->cnt; i++)
 		if (f->list[i].fd >= 0)
 			close(f->list[i].fd);

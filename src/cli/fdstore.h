@@ -7,7 +7,8 @@
  *   port has kept is stored as "vmtap/ROLE/DESCRIPTION/PORT", where DESCRIPTION is a hash of the port's: the
  *   next run hands it to the port that is described in the same way, and has all else removed before it
  *   opens ports, since an interface that is still open could not be opened otherwise.
- *   A removal is waited for: only then does the interface go when the port closes.
+ *   A removal is waited for: only then does the interface go when the port closes. So is, at the end, what was
+ *   stored last: connections come only then.
  *
  *   Which service has a store is said by $FDSTORE, as systemd.service(5) has it: systemd sets it from
  *   version 254 on, before that the unit does. Without, nothing is stored, and what ports have goes with them.
