@@ -394,7 +394,9 @@ int vmtap_take_fd(struct vmtap *v, const char *name, struct vmtap_error *err);
  * An interface lives as long as a descriptor of its TAP is open, wherever that is: where a service manager keeps
  * copies (sd_notify(3), FDSTORE=1) while the program restarts, the interface stays what it is, and frames wait
  * in it. @port is the name of the port, @role which of its descriptors it is: "queue0", "queue1", ... of a `tap` or
- * `bridge` port that opened its device itself, "listener" and "bound" for unix sockets with an address.
+ * `bridge` port that opened its device itself, "listener" and "bound" for unix sockets with an address; after
+ * vmtap_leave_kept(), also "connection" and "state" of a `stream` port: each is of use with the other alone, once, and
+ * has to be gone when @drop returns, or else a connection would go on with bytes of before.
  *
  * All are called from the instance's thread, inside of whatever opens, closes or changes the port, and call
  * nothing of the library.

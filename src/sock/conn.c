@@ -10,6 +10,7 @@
 #include "base/container.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "sock/connkeep.h"
 #include "sock/say.h"
 #include "sock/sockfd.h"
 #include "sock/sockkeep.h"
@@ -59,8 +60,9 @@ static int established(struct conn *c)
 		return ret;
 	}
 	peer_text(c, who, sizeof(who));
-	sock_say(c->port, &c->infos, VMTAP_LOG_INFO, "connected to %s", who);
-	c->told = false;
+	sock_say(c->port, &c->infos, VMTAP_LOG_INFO, "%s %s",
+		 c->taken ? "went on with the connection to" : "connected to", who);
+	c->told = c->taken = false;
 	c->next_addr = 0;
 	return 0;
 }
@@ -262,6 +264,10 @@ static int open_listener(struct conn *c, const struct conn_conf *conf, struct vm
 
 	if (is_unix)
 		fd = sock_keep_find(c->port, LISTENER, SOCK_STREAM, addr, &c->file);
+	if (fd >= 0 && c->ops->restore && !c->taken)
+		log_msg(c->port->env->log, VMTAP_LOG_INFO, c->port->name,
+			"the run before left no connection: it had none, or did not end in order; who was "
+			"connected has to connect again");
 	if (fd < 0)
 		fd = sock_listen(&how, &c->file, c->object, err);
 	c->kept = fd >= 0 && is_unix && sock_keep(c->port, LISTENER, fd, addr);
@@ -278,11 +284,12 @@ int conn_open(struct conn *c, const struct conn_conf *conf, struct vmtap_error *
 	c->reconnect_ns = conf->reconnect_ns;
 	c->addrs = conf->addrs;
 	c->inherited = conf->spec.kind == SOCK_KIND_FD;
+	conn_keep_find(c, conf);
 	if (c->inherited)
 		*fd = sock_take_fd(c->port->env, conf->spec.fd, want_fd(conf), c->object, err);
 	else if (c->server)
 		*fd = open_listener(c, conf, err);
-	else if (!c->reconnect_ns)
+	else if (!c->reconnect_ns && !c->taken)
 		*fd = sock_connect(&c->addrs, c->mptcp, CONNECT_TIMEOUT_MS, c->object, err);
 	else
 		return 0; /* it begins when the port starts */
@@ -291,16 +298,16 @@ int conn_open(struct conn *c, const struct conn_conf *conf, struct vmtap_error *
 
 int conn_start(struct conn *c, struct vmtap_error *err)
 {
-	if (c->server) {
-		listen_on(c);
-	} else if (c->next_fd >= 0) {
-		int ret = established(c);
+	int ret = c->next_fd >= 0 ? established(c) : -ENOTCONN;
 
-		if (ret < 0)
-			return error_errno(err, -ret, c->object, "watch its connection");
-	} else {
+	if (ret == 0)
+		return 0;
+	if (!comes_again(c))
+		return error_errno(err, -ret, c->object, "watch its connection");
+	if (c->server)
+		listen_on(c);
+	else
 		attempt(c);
-	}
 	return 0;
 }
 
@@ -308,6 +315,7 @@ void conn_close(struct conn *c)
 {
 	loop_timer_del(loop_of(c), &c->timer);
 	loop_del(loop_of(c), &c->watch);
+	conn_keep_leave(c);
 	if (c->fd >= 0)
 		c->ops->end(c);
 	if (c->kept)

@@ -13,6 +13,7 @@
  *     listening:   waiting --accept--> begin() ... conn_lost() --> waiting
  *     connecting:  begin() ... conn_lost() --> the port is broken
  *     with reconnect-ms:  waiting --connect--> begin() ... conn_lost() --> timer, connect
+ *     left by an earlier run (sock/connkeep.h):  begin() ... as before
  *
  *   The port sets itself UP, in begin() or when it is ready; conn_lost() sets it WAITING.
  *
@@ -23,6 +24,8 @@
  */
 #ifndef SOCK_CONN_H
 #define SOCK_CONN_H
+
+#include <sys/types.h>
 
 #include "base/sockfile.h"
 #include "net/port.h"
@@ -35,10 +38,17 @@ struct conn;
  * @begin: @c->fd is connected, non-blocking. Return: 0; -errno: it cannot be used, and is closed.
  *         Not the place for conn_lost()
  * @end:   after begin() returned 0: the connection is over, let go of @c->fd, which is closed then
+ * @save:  the program ends in order: what the next run needs to go on with the connection, which has not begun or
+ *         is about to end(), and is called @id; from now on nothing is read or written. @state: memory of
+ *         malloc(), the caller's. Return: bytes of it; -errno. NULL: its connections end with the program
+ * @restore: before begin(): that is what an earlier run left of the connection that is called @id.
+ *         Return: NULL; or why it cannot go on, a clause, and then @c is as if it had not been asked
  */
 struct conn_ops {
 	int (*begin)(struct conn *c);
 	void (*end)(struct conn *c);
+	ssize_t (*save)(struct conn *c, uint64_t id, uint8_t **state);
+	const char *(*restore)(struct conn *c, uint64_t id, const uint8_t *state, size_t len);
 };
 
 /**
@@ -56,6 +66,7 @@ struct conn_ops {
  * @next_addr:  the address to try next
  * @told:       the failure to connect has been logged
  * @kept:       @listen_fd outlives the program (sock/sockkeep.h)
+ * @taken:      @next_fd is of an earlier run
  * @watch:      of @listen_fd, or of @next_fd
  */
 struct conn {
@@ -66,7 +77,7 @@ struct conn {
 	uint64_t timeout_ns, pause_ns;
 
 	struct log_limit infos;
-	bool server, keep_alive, mptcp, inherited, connecting, told, kept;
+	bool server, keep_alive, mptcp, inherited, connecting, told, kept, taken;
 	uint64_t reconnect_ns;
 	struct sock_addrs addrs;
 	unsigned next_addr;

@@ -38,16 +38,25 @@ class _Peer:
 
 
 class StreamPeer(_Peer):
-    """Connects to a listening stream port: frames with their length in front."""
+    """Connects to a listening stream port, at a path or a host and port, or has @sock, which is taken, that is
+    connected: frames with their length in front."""
 
-    def __init__(self, path, timeout=10):
-        self.sock = socket.socket(socket.AF_UNIX)
+    def __init__(self, where, timeout=10, sock=None):
+        self.sock = sock or socket.socket(socket.AF_INET if isinstance(where, tuple) else socket.AF_UNIX)
         self.sock.settimeout(timeout)
-        self.sock.connect(path)
+        if not sock:
+            self.sock.connect(where)
         self.rest = b""
 
     def send(self, *frames):
         self.sock.sendall(b"".join(struct.pack("!I", len(f)) + f for f in frames))
+
+    def is_disconnected(self):
+        """Whatever was sent before."""
+        with contextlib.suppress(ConnectionResetError):
+            while self.sock.recv(1 << 18):
+                pass
+        return True
 
     def _complete(self):
         if len(self.rest) < 4:

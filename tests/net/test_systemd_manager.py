@@ -9,12 +9,15 @@ import os
 import shlex
 import shutil
 import signal
+import struct
 import subprocess
 
 import pytest
 
 import vmtap
 from netns import end
+from peers import StreamPeer
+from tuntap import frame
 
 SYSTEMD = "/lib/systemd/systemd"
 UNIT = os.path.join(vmtap.TOP, "systemd", "vmtap.service")
@@ -166,6 +169,36 @@ def test_the_interface_is_kept_until_the_service_is_stopped(host):
 
     host.ctl("stop vmtap")
     host.until("! ip link show vm0 >/dev/null 2>&1")
+    assert host.show("NFileDescriptorStore") == "0"
+
+
+def test_a_connection_goes_on_in_the_middle_of_a_frame(host):
+    """It is in the store from one run to the next, and at no other time."""
+    count = host.folder + "/sys/class/net/vm0/statistics/rx_packets"
+    host.run("mkdir {0}/sys && mount -t sysfs none {0}/sys".format(host.folder))
+    host.ctl("start vmtap")
+    with StreamPeer(host.folder + "/guest") as vm:
+        host.until('[ "$(grep -c "guest: connected to" %s/vmtap.log)" = 1 ]' % host.folder)
+        data = struct.pack("!I", 60) + frame(1)
+        for n in range(1, 4):
+            vm.sock.sendall(data[:20 * n])
+            before = int(host.run("cat " + count))
+            host.ctl("restart vmtap")
+            assert host.show("NFileDescriptorStore") == "3"
+            vm.sock.sendall(data[20 * n:])
+            host.until('[ "$(cat %s)" = %d ]' % (count, before + 1))
+        assert host.log().count("went on with the connection") == 3 and "warning" not in host.log()
+
+        pid = host.show("MainPID")
+        host.run("kill -9 " + pid)
+        assert vm.is_disconnected()
+        host.until('[ "$(systemctl --user show -p MainPID --value vmtap)" != %s ] && '
+                   'systemctl --user is-active -q vmtap' % pid)
+    assert host.log().count("the run before left no connection") == 1
+    with StreamPeer(host.folder + "/guest") as vm:
+        host.until('[ "$(grep -c "guest: connected to" %s/vmtap.log)" = 2 ]' % host.folder)
+        host.ctl("stop vmtap")
+        assert vm.is_disconnected()
     assert host.show("NFileDescriptorStore") == "0"
 
 

@@ -19,6 +19,10 @@
  *   Its last frames are still delivered: the connection ends where its bytes
  *   end. A socket that was hung up cannot be silenced in epoll, so while
  *   those frames are held it is taken out of the loop.
+ *
+ * When the program ends and comes again
+ *   What was received and not taken, and the tail, go to the next run (stream-state.h). From when the program
+ *   leaves nothing is read or offered: nobody would take it.
  */
 #include <endian.h>
 #include <errno.h>
@@ -27,7 +31,9 @@
 
 #include "base/container.h"
 #include "base/iov.h"
+#include "net/keeper.h"
 #include "port/sock/stream-priv.h"
+#include "port/sock/stream-state.h"
 
 static struct loop *loop_of(const struct stream *s)
 {
@@ -48,7 +54,7 @@ static void update_watch(struct stream *s)
 
 static bool can_offer(const struct stream *s)
 {
-	return !port_is_held(&s->port) && s->port.polling;
+	return !port_is_held(&s->port) && s->port.polling && !port_is_leaving(&s->port);
 }
 
 static void bad_framing(struct stream *s)
@@ -234,6 +240,7 @@ static void keep_tail(struct stream *s, const struct vmtap_frame *f, size_t from
 	len += iov_read(f->iov, f->iov_cnt, from + len - FRAMING_PREFIX, tx->tail + len, f->len);
 	tx->tail_at = 0;
 	tx->tail_end = len;
+	tx->tail_frame = f->len;
 }
 
 /* The kernel took @len bytes of these frames. Return: frames taken; one of which it has the
@@ -381,15 +388,28 @@ void stream_io_fini(struct stream *s)
 	free(s->tx.tail);
 }
 
-int stream_io_begin(struct stream *s)
+/* A new stream begins. */
+static void forget(struct stream *s)
 {
 	framing_reset(&s->rx);
+	s->tx.tail_at = s->tx.tail_end = 0;
 	s->tx_broken = false;
+}
+
+int stream_io_begin(struct stream *s)
+{
+	int ret;
+
 	s->detached = false;
 	s->in = true;
-	s->out = false;
+	s->out = has_tail(s);
 	s->watch.ready = ready;
-	return loop_add(loop_of(s), &s->watch, s->conn.fd, EPOLLIN);
+	ret = loop_add(loop_of(s), &s->watch, s->conn.fd, wanted(s));
+	if (ret < 0)
+		forget(s);
+	else if (s->rx.head < s->rx.tail)
+		loop_task_add(loop_of(s), &s->more);
+	return ret;
 }
 
 /* Frames that nobody took. */
@@ -401,7 +421,6 @@ static void purge(struct stream *s)
 		port_drop_rx(&s->port, VMTAP_DROP_PURGED, (unsigned)cnt);
 		framing_done(&s->rx, (unsigned)cnt);
 	}
-	framing_reset(&s->rx);
 }
 
 void stream_io_end(struct stream *s)
@@ -410,4 +429,49 @@ void stream_io_end(struct stream *s)
 	loop_del(loop_of(s), &s->watch);
 	purge(s);
 	lose_tail(s);
+	forget(s);
+}
+
+/* --------------------------------------------------------------- from run to run */
+
+ssize_t stream_io_save(struct stream *s, uint64_t id, uint8_t **state)
+{
+	const struct stream_tx *tx = &s->tx;
+	const struct stream_state left = {
+		.id = id,
+		.tx_broken = s->tx_broken,
+		.rx = s->rx.data + s->rx.head,
+		.rx_len = s->rx.tail - s->rx.head,
+		.tx = tx->tail + tx->tail_at,
+		.tx_len = tx->tail_end - tx->tail_at,
+		.tx_frame = has_tail(s) ? tx->tail_frame : 0,
+	};
+	size_t len;
+
+	*state = malloc(STREAM_STATE_MAX);
+	if (!*state)
+		return -ENOMEM;
+	len = stream_state_encode(&left, *state);
+	forget(s);
+	return (ssize_t)len;
+}
+
+const char *stream_io_restore(struct stream *s, uint64_t id, const uint8_t *state, size_t len)
+{
+	struct stream_state left;
+	const char *why = stream_state_decode(&left, state, len);
+	size_t room;
+
+	if (why)
+		return why;
+	if (left.id != id)
+		return "its state is that of another connection";
+	forget(s);
+	memcpy(framing_room(&s->rx, &room), left.rx, left.rx_len);
+	framing_received(&s->rx, left.rx_len);
+	memcpy(s->tx.tail, left.tx, left.tx_len);
+	s->tx.tail_end = left.tx_len;
+	s->tx.tail_frame = left.tx_frame;
+	s->tx_broken = left.tx_broken;
+	return NULL;
 }

@@ -32,9 +32,21 @@ static void stream_end(struct conn *c)
 	stream_io_end(container_of(c, struct stream, conn));
 }
 
+static ssize_t stream_save(struct conn *c, uint64_t id, uint8_t **state)
+{
+	return stream_io_save(container_of(c, struct stream, conn), id, state);
+}
+
+static const char *stream_restore(struct conn *c, uint64_t id, const uint8_t *state, size_t len)
+{
+	return stream_io_restore(container_of(c, struct stream, conn), id, state, len);
+}
+
 static const struct conn_ops stream_conn_ops = {
 	.begin = stream_begin,
 	.end = stream_end,
+	.save = stream_save,
+	.restore = stream_restore,
 };
 
 /* -------------------------------------------------------------- what a port is */
