@@ -370,11 +370,7 @@ static void the_smallest_send_buffer_carries_frames(void **state)
 	int far;
 
 	lab_open(&lab, ",sndbuf=1");
-	lab_run("ip link add v0 type veth peer v1 && ip link add br0 type bridge && "
-		"ip link set vm0 master br0 && ip link set v0 master br0 && ip link set v1 up && "
-		"ip link set v0 up && ip link set br0 up && "
-		"tc qdisc add dev v0 root tbf rate 1mbit burst 2000 limit 1000000");
-	far = lab_packet_socket("v1");
+	far = lab_slow_peer("rate 1mbit burst 2000 limit 1000000");
 	for (unsigned n = 0; n < 50; n++)
 		assert_true(send_number(&lab, n) >= 0);
 	assert_true(lab_stats(lab.tap)->tx_holds > 0);

@@ -5,8 +5,10 @@
 #include <arpa/inet.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/utsname.h>
 
 const struct gso gsos[GSO_CNT] = {
 	{ VMTAP_GSO_TCPV4, VMTAP_OFFLOAD_TSO4, false, false },
@@ -127,6 +129,16 @@ int gso_socket(void)
 	assert_int_equal(setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)), 0);
 	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	return fd;
+}
+
+bool gso_kernel_knows(const struct gso *g)
+{
+	unsigned major = 0, minor = 0;
+	struct utsname u;
+
+	assert_int_equal(uname(&u), 0);
+	assert_int_equal(sscanf(u.release, "%u.%u", &major, &minor), 2);
+	return g->type != VMTAP_GSO_UDP_L4 || major > 6 || (major == 6 && minor >= 2);
 }
 
 void gso_kernel_send(int sock, const struct gso *g)

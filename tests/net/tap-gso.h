@@ -34,7 +34,9 @@ unsigned gso_check_complete(const struct gso *g, const unsigned char *f, unsigne
 
 /** gso_socket() - A packet socket on vm0 that passes 10-byte headers on, for frames of any type. */
 int gso_socket(void);
-/** gso_kernel_send() - Have the kernel send the frame out of vm0. */
+/** gso_kernel_knows() - Does this kernel know the type? UDP segments came with Linux 6.2. */
+bool gso_kernel_knows(const struct gso *g);
+/** gso_kernel_send() - Have the kernel send the frame out of vm0; one of a type that it knows. */
 void gso_kernel_send(int sock, const struct gso *g);
 
 #endif

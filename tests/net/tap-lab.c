@@ -166,6 +166,21 @@ int lab_packet_socket(const char *ifname)
 	return fd;
 }
 
+int lab_slow_peer(const char *tbf)
+{
+	char line[200];
+
+	lab_run("ip link add v0 type veth peer v1 && ip link add br0 type bridge && "
+		"ip link set vm0 master br0 && ip link set v0 master br0 && ip link set v1 up && "
+		"ip link set v0 up && ip link set br0 up");
+	snprintf(line, sizeof(line), "tc qdisc add dev v0 root tbf %s", tbf);
+	lab_run(line);
+	/* until it forwards it drops, and that is fast */
+	lab_run("for i in $(seq 500); do [ $(bridge link | grep -c 'state forwarding') = 2 ] && exit; "
+		"sleep 0.02; done; exit 1");
+	return lab_packet_socket("v1");
+}
+
 void lab_open_ports(struct lab *lab, const char *spec, unsigned hdr_len)
 {
 	struct vmtap_config config = {

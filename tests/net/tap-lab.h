@@ -79,6 +79,9 @@ uint32_t lab_number(const unsigned char *data, unsigned len);
 
 /** lab_packet_socket() - A packet socket for frames that come out of @ifname's device. */
 int lab_packet_socket(const char *ifname);
+/** lab_slow_peer() - Bridge vm0 with something that takes frames at the rate of tc-tbf(8)'s @tbf.
+ *  Return: a packet socket behind that. */
+int lab_slow_peer(const char *tbf);
 /** lab_kernel_send() - Have the kernel send a frame out of vm0. */
 void lab_kernel_send(struct lab *lab, const void *data, size_t len);
 /** lab_kernel_receive() - The next frame that the kernel was given on @sock, dispatching

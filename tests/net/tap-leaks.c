@@ -53,7 +53,7 @@ static const char *const bad[] = {
 	"tap,ifname=vm9,script=/bin/false,downscript=no",
 	"tap,ifname=vm9,queues=8,script=/bin/false,downscript=/bin/true",
 	"tap,ifname=vm9,script=/bin/false,downscript=no,persist=on",
-	"tap,ifname=vm9,vhostforce=on,script=no,downscript=no",
+	"tap,ifname=vm9,vhostfd=99,script=no,downscript=no",
 	"tap,ifname=single,queues=2,script=no,downscript=no",
 	"tap,ifname=many,script=no,downscript=no",
 	"tap,fd=99",

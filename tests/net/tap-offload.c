@@ -181,6 +181,8 @@ static void from_the_kernel(const char *options, unsigned accepts)
 			   kernel_has(&lab, g);
 		unsigned off = 0;
 
+		if (!gso_kernel_knows(g))
+			continue;
 		lab_forget(&lab);
 		gso_kernel_send(sock, g);
 		lab_wait(&lab, big ? 1 : GSO_PAYLOAD / GSO_MSS);
@@ -239,6 +241,8 @@ static void what_the_device_leaves_undone_is_finished_on_the_way(void **state)
 	for (unsigned i = 0; i < GSO_CNT; i++) {
 		unsigned off = 0;
 
+		if (!gso_kernel_knows(&gsos[i]))
+			continue;
 		lab_forget(&lab);
 		gso_kernel_send(sock, &gsos[i]);
 		lab_wait(&lab, GSO_PAYLOAD / GSO_MSS);
@@ -303,11 +307,16 @@ static void towards_the_kernel(const char *options)
 			size_t n = lab_kernel_receive(&lab, sock, got, sizeof(got), 5000);
 
 			assert_true(n > 10);
+			memcpy(&hdr, got, 10);
+			if (!big && hdr.flags & VMTAP_HDR_NEEDS_CSUM) {
+				assert_true(vmtap_port_has_vnet_hdr(lab.tap));
+				off += (unsigned)n - 10 - gso_headers(g);
+				continue;
+			}
 			if (!big) {
 				off += gso_check_complete(g, got + 10, (unsigned)n - 10, off);
 				continue;
 			}
-			memcpy(&hdr, got, 10);
 			assert_int_equal(hdr.gso_type, g->type);
 			assert_int_equal(hdr.gso_size, GSO_MSS);
 			assert_int_equal(n, 10 + len);

@@ -246,11 +246,7 @@ static int slow_tap(struct lab *lab, const char *options)
 {
 	memset(&log_of, 0, sizeof(log_of));
 	lab_open(lab, options);
-	lab_run("ip link add v0 type veth peer v1 && ip link add br0 type bridge && "
-		"ip link set vm0 master br0 && ip link set v0 master br0 && ip link set v1 up && "
-		"ip link set v0 up && ip link set br0 up && "
-		"tc qdisc add dev v0 root tbf rate 16mbit burst 3000 limit 10000000");
-	return lab_packet_socket("v1");
+	return lab_slow_peer("rate 16mbit burst 3000 limit 10000000");
 }
 
 static void sends_now_or_queues_with_one_callback(void **state)

@@ -109,7 +109,10 @@ def hidden(folder):
     etc = os.path.join(folder, "etc")
     os.mkdir(etc)
     for name in "qemu-ifup", "qemu-ifdown":
-        os.mknod(os.path.join(etc, name), 0o20000, 0)  # overlayfs: it is not there
+        try:
+            os.mknod(os.path.join(etc, name), 0o20000, 0)  # overlayfs: it is not there
+        except PermissionError:
+            pytest.skip("%s is on an overlay itself, which has no such files" % folder)
     return sandbox.etc(etc)
 
 
@@ -292,7 +295,8 @@ def test_a_signal_ends_a_script_that_hangs(ns, folder, script, sig):
 ], ids=["status", "signal", "hangs", "missing"])
 def test_a_downscript_that_fails_is_reported_and_nothing_more(ns, folder, script, text, says):
     down = script("down", text) if text else folder + "/missing"
-    with Vmtap(ns, [tap(down=down, options="script-timeout-ms=200"), "null"], folder) as v:
+    limit = 200 if text == HANG else 20000
+    with Vmtap(ns, [tap(down=down, options="script-timeout-ms=%d" % limit), "null"], folder) as v:
         pass
     assert v.status == 0
     assert "warning" in v.output() and "downscript" in v.output() and says in v.output()

@@ -70,12 +70,21 @@ class Host:
             ["unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "bash", "-c", ENTER, "enter",
              *self.cgroup],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self):
+        folder = self.folder
         env = {"XDG_RUNTIME_DIR": folder + "/run", "XDG_CONFIG_HOME": folder}
         os.makedirs(folder + "/run", 0o700)
         self.run("unset NOTIFY_SOCKET; export " + " ".join("%s=%s" % item for item in env.items()))
         # it asks for the system's manager, if only for the folder
         self.run("mount -t tmpfs none /run && mkdir -p /run/systemd/system && ip link set lo up")
-        self.run("mount -t cgroup2 none /sys/fs/cgroup")
+        # two, since the same once more where it is already would be refused
+        self.run("mount -t tmpfs none /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup")
         self.run("%s --user --unit=vmtap-test.target >%s/manager.log 2>&1 &" % (SYSTEMD, folder))
         self.until("[ -S $XDG_RUNTIME_DIR/systemd/private ]")
 
