@@ -436,6 +436,7 @@ int vuf_wait(struct vuf *f, struct vuf_queue **queues, unsigned cnt, int timeout
 	bool blind = false;
 	uint64_t value;
 	uint8_t byte;
+	ssize_t n;
 
 	for (unsigned i = 0; i < cnt && i < 8; i++) {
 		if (vq_want_calls(&queues[i]->q, true))
@@ -449,9 +450,11 @@ int vuf_wait(struct vuf *f, struct vuf_queue **queues, unsigned cnt, int timeout
 		return blind;
 	for (unsigned i = 0; i < cnt; i++)
 		vq_want_calls(&queues[i]->q, false);
-	if (p[0].revents && recv(f->sock, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0 &&
-	    errno != EAGAIN)
-		return -1;
+	if (p[0].revents) {
+		n = recv(f->sock, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+		if (n == 0 || (n < 0 && errno != EAGAIN))
+			return -1;
+	}
 	for (unsigned i = 0; i < cnt; i++)
 		if (p[1 + i].revents && read(queues[i]->call, &value, 8) == 8)
 			queues[i]->calls += value;

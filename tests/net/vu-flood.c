@@ -48,6 +48,10 @@ static bool send_some(struct vuf *f, struct flood *d, struct vuf_queue *vq)
 	bool any = vuf_reap(f, vq);
 	unsigned cnt = 0;
 
+	/* what another pair has done would keep us from waiting */
+	for (unsigned i = 1; d->all && i < f->queue_cnt; i += 2)
+		if (&f->queues[i] != vq && f->queues[i].started)
+			any |= vuf_reap(f, &f->queues[i]);
 	for (; cnt < BURST && d->sent < d->tx; cnt++, d->sent++)
 		if (!vu_flood_send(f, d, vq, d->sent))
 			break;
