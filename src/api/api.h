@@ -54,6 +54,7 @@ struct vmtap {
  * struct vmtap_port - A handle
  * @refs:    the application's references; @port lives on until they are gone
  * @closing: closed from a callback; the reaper does the rest
+ * @type:    of its description; NULL: an application port
  * @limit, @spoof: NULL until the first is set
  * @place:   in a switch
  */
@@ -63,6 +64,7 @@ struct vmtap_port {
 	struct port *port;
 	unsigned refs;
 	bool closing;
+	const struct port_type *type;
 	struct switch_place place;
 	const struct vmtap_app_ops *app_ops; /* @app; NULL: not an application port */
 	struct vmtap_app_ops app; /* a copy; what an older caller does not know is zero */

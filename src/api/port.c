@@ -85,8 +85,10 @@ struct vmtap_port *vmtap_port_open(struct vmtap *v, const char *spec, struct vmt
 		port = type->open(&v->env, name, conf, err);
 	if (port)
 		h = handle_new(v, port, err);
-	if (h)
+	if (h) {
+		h->type = type;
 		h->place = place;
+	}
 	if (h && filter_apply(h, conf, err) < 0) {
 		vmtap_port_close(h);
 		h = NULL;
@@ -129,10 +131,11 @@ int vmtap_port_change(struct vmtap_port *h, const char *spec, struct vmtap_error
 	conf = parse(spec, &type, err);
 	if (!conf)
 		return -err->code;
-	if (strcmp(type->schema->type, h->port->ops->type) != 0)
+	if (type != h->type) /* the port's own name for it would not do: a bridge's is "tap" */
 		ret = error_set(err, EINVAL, h->port->name, "change it",
 				"it is of type %s, and the description of type %s",
-				h->port->ops->type, type->schema->type);
+				h->type ? h->type->schema->type : h->port->ops->type,
+				type->schema->type);
 	else
 		ret = filter_check(conf, err);
 	if (ret == 0)

@@ -15,6 +15,7 @@ from ctl import Refused, Serve
 from netns import wait_until
 from tuntap import Packets, frame
 
+EVIL = os.path.join(vmtap.TOP, "tests", "lib", "evil-helper.py")
 TAP = "type = tap\nscript = no\ndownscript = no\nup = on\n"
 
 
@@ -162,6 +163,18 @@ def test_limits_change_while_the_port_goes_on(ns, folder, file):
         with pytest.raises(Refused):
             ctl.run("reload")
         assert limits()[0] == 0 and device(ns, "vm0")["ifindex"] == index
+
+
+@pytest.mark.parametrize("keys", ["type = bridge\nhelper = %s good\n" % EVIL,
+                                  "type = null\n", "type = responder\nip = 10.0.0.2\n"],
+                         ids=["bridge", "null", "responder"])
+def test_limits_of_any_type_change(ns, folder, file, keys):
+    file.write("[port p]\n" + keys)
+    with serve(ns, folder, file) as server, server.client() as ctl:
+        file.write("[port p]\n" + keys + "rate = 5M\n")
+        assert ctl.run("reload") == {"kept": 1, "changed": 1, "opened": 0, "closed": 0}
+        assert ctl.run("query-throttle", id="p")[0]["tx"]["rate"] == 5000000
+    assert server.status == 0
 
 
 def test_what_the_program_was_started_with_takes_a_restart(ns, folder, file):
