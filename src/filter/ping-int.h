@@ -49,7 +49,9 @@ struct ping_slot {
 };
 
 /** struct ping_lane - @clocked: the loop that notes how long it waits; NULL: none does. @notes: a ring, from the lane (@put) to the control thread (@taken); @missed: found no room.
- *  @heard: an IPv4 address that sent ARP, as it lies in memory; 0: none did */
+ *  @heard: an IPv4 address that sent ARP, as it lies in memory; 0: none did.
+ *  @woken: there was room again, and others had it first; @next: they took it all, and wait when there is
+ *  room again; @refused: they do */
 struct ping_lane {
 	struct ping *ping;
 	struct port_lane *lane;
@@ -61,6 +63,7 @@ struct ping_lane {
 	atomic_uint heard;
 	struct ping_seen solicits[PING_SOLICITS];
 	unsigned solicit_cnt;
+	bool woken, next, refused;
 };
 
 /**

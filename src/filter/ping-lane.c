@@ -42,14 +42,15 @@ static bool send_frame(struct port_lane *l, uint8_t *bytes, unsigned len)
 	return lane_send(l, &frame, 1) == 1;
 }
 
-static void send_probe(struct ping_lane *pl, struct ping_slot *s)
+/* Return: whether it is gone. */
+static bool send_probe(struct ping_lane *pl, struct ping_slot *s)
 {
 	const struct vmtap_counters *tx = &pl->lane->stats.tx, before = *tx;
 	uint8_t bytes[PING_LOOK];
 	int state = PING_SENT;
 
 	if (!send_frame(pl->lane, bytes, ping_frame(&pl->ping->asker, s->seq, bytes)))
-		return;
+		return false;
 	s->took_ns = clock_ns();
 	s->waited_ns = loop_waited_ns(pl->lane->loop);
 	if (tx->frames == before.frames) {
@@ -60,39 +61,64 @@ static void send_probe(struct ping_lane *pl, struct ping_slot *s)
 	}
 	atomic_store_explicit(&s->state, state, memory_order_release);
 	lane_post(pl->lane, &pl->ping->collect);
+	return true;
 }
 
-static void send_adverts(struct ping_lane *pl)
+static bool send_advert(struct ping_lane *pl)
 {
+	const struct ping_seen *s = &pl->solicits[pl->solicit_cnt - 1];
 	uint8_t bytes[PING_LOOK];
 
-	while (pl->solicit_cnt && !pl->lane->blocked) {
-		const struct ping_seen *s = &pl->solicits[pl->solicit_cnt - 1];
+	if (!send_frame(pl->lane, bytes, ping_advert(&pl->ping->asker, s, bytes)))
+		return false;
+	pl->solicit_cnt--;
+	return true;
+}
 
-		if (send_frame(pl->lane, bytes, ping_advert(&pl->ping->asker, s, bytes)))
-			pl->solicit_cnt--;
-	}
+static bool has_frames(struct ping_lane *pl)
+{
+	return pl->solicit_cnt || first_asked(pl);
 }
 
 /* What a blocked port does not take stays: writable() comes back to it. */
 void ping_lane_run(struct loop_task *t)
 {
 	struct ping_lane *pl = container_of(t, struct ping_lane, send);
+	const bool ours = pl->refused; /* the port was blocked by nobody else */
 	struct ping_slot *s = first_asked(pl);
+	bool open = ours || !pl->lane->blocked;
 
-	send_adverts(pl);
-	while (s && !pl->lane->blocked) {
-		send_probe(pl, s);
-		s = first_asked(pl);
-	}
+	pl->next = pl->woken && !open;
+	pl->woken = pl->refused = false;
+	while (open && pl->solicit_cnt)
+		open = send_advert(pl);
+	for (; open && s; s = first_asked(pl))
+		open = send_probe(pl, s);
+	if (ours && open)
+		port_hook_open(pl->lane, PORT_TX);
 }
 
 static void writable(struct port_hook *h, struct port_lane *l)
 {
 	struct ping_lane *pl = &of_hook(h)->lanes[l->index];
 
-	if (pl->solicit_cnt || first_asked(pl))
-		loop_task_add(l->loop, &pl->send);
+	if (!has_frames(pl))
+		return;
+	pl->woken = true;
+	loop_task_add(l->loop, &pl->send);
+}
+
+/* Whoever keeps the port full goes first, and waits the next time. */
+static bool may_pass(struct ping_lane *pl)
+{
+	const bool wait = pl->next && has_frames(pl);
+
+	pl->next = false;
+	if (!wait)
+		return true;
+	pl->refused = true;
+	loop_task_add(pl->lane->loop, &pl->send);
+	return false;
 }
 
 /* ----------------------------------------------------------------- catching */
@@ -145,8 +171,8 @@ static unsigned admit(struct port_hook *h, struct port_lane *l, enum port_way wa
 	struct ping_seen seen;
 	unsigned n = 0;
 
-	if (way != PORT_RX)
-		return cnt;
+	if (way == PORT_TX)
+		return may_pass(pl) ? cnt : 0;
 	while (n < cnt && !ping_look(&g->asker, &frames[n], &seen))
 		n++;
 	if (n && g->asker.open)
@@ -171,6 +197,7 @@ static void leave_loops(struct port_hook *h)
 		if (g->lanes[i].clocked)
 			loop_clock(g->lanes[i].clocked, false);
 		g->lanes[i].clocked = NULL;
+		g->lanes[i].next = false;
 	}
 	for (unsigned i = 0; i < PING_IDENTS; i++) {
 		struct ping_slot *s = &g->slots[i];

@@ -11,8 +11,9 @@
  * Model
  *   A probe has a slot, of which there are PING_IDENTS, until its fate is known. The control thread makes it
  *   PING_ASKED for a lane; a task in the lane's loop sends it, when the port is blocked, after the junction's
- *   frames that wait; the hook of any lane notes answers in its lane's ring. The control thread puts both
- *   together. A hook keeps what it caught, and has its lane answer solicitations for the probes' addresses.
+ *   frames that wait, or when those took all the room, before them the next time; the hook of any lane notes
+ *   answers in its lane's ring. The control thread puts both together. A hook keeps what it caught, and has its
+ *   lane answer solicitations for the probes' addresses.
  *
  * Clocks
  *   Where a lane is moved by the control thread, a probe is due when its timer should have fired, else when it

@@ -78,13 +78,20 @@ class StreamPeer(_Peer):
 
 
 class DgramPeer(_Peer):
-    """The other side of a dgram port with local=@remote, remote=@local."""
+    """The other side of a dgram port with local=@remote, remote=@local: paths, or "HOST:PORT"."""
 
     def __init__(self, local, remote, timeout=10):
-        self.local, self.remote = local, remote
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        is_unix = "/" in local
+        self.path = local if is_unix else None
+        self.remote = remote if is_unix else self._inet(remote)
+        self.sock = socket.socket(socket.AF_UNIX if is_unix else socket.AF_INET, socket.SOCK_DGRAM)
         self.sock.settimeout(timeout)
-        self.sock.bind(local)
+        self.sock.bind(local if is_unix else self._inet(local))
+
+    @staticmethod
+    def _inet(address):
+        host, port = address.split(":")
+        return host, int(port)
 
     def send(self, *frames):
         for f in frames:
@@ -95,5 +102,6 @@ class DgramPeer(_Peer):
 
     def close(self):
         super().close()
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.local)
+        if self.path:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path)

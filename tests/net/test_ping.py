@@ -5,10 +5,12 @@
                                                     the test what leaves by s, in an order of its own
 """
 
+import contextlib
 import json
 import signal
 import socket
 import subprocess
+import threading
 
 import pytest
 
@@ -16,7 +18,7 @@ import vmtap
 import vu
 from ctl import Refused, Serve
 from netns import wait_until
-from peers import StreamPeer
+from peers import DgramPeer, StreamPeer
 from tuntap import ETH_TEST, Packets, frame
 
 TAP = {"type": "tap", "script": "no", "downscript": "no", "up": True}
@@ -174,6 +176,54 @@ def test_a_reader_that_does_not_read_holds_it(ns, server, peer):
             status, out, _ = pinging.end()
         assert status == 0
         assert json.loads(out.splitlines()[0])["hand_over_ns"] > 0
+
+
+@contextlib.contextmanager
+def answering(peer):
+    """All that comes is read, and ARP requests are answered."""
+    end = threading.Event()
+
+    def read():
+        while not end.is_set():
+            came = peer.receive(timeout=0.1)
+            if came and came[12:14] == b"\x08\x06":
+                peer.send(answer(came, mac(1)))
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("limit", [{}, {"rate": "10M"}], ids=["slow-reader", "limit"])
+def test_those_who_keep_a_port_full_let_it_through(ns, folder, limit):
+    with Serve(ns, folder) as server, server.client() as ctl:
+        ctl.run("port_add", type="null", id="n", size=1500)
+        ctl.run("port_add", type="stream", id="s", server=True, path=folder + "/s.sock", **limit)
+        ctl.run("connect", id="n", peer="s")
+        with StreamPeer(folder + "/s.sock") as peer, answering(peer):
+            status, _, summary = ping(server, "s", "10.0.0.9", "-c", "5", "-i", "0.02", "--timeout", "20")
+        assert status == 0 and summary["answered"] == 5
+
+
+@pytest.mark.parametrize("kind", ["unix", "udp"])
+def test_out_of_a_dgram_port(ns, folder, kind):
+    with Serve(ns, folder) as server, server.client() as ctl:
+        ctl.run("port_add", **TAP, id="vm0", ifname="vm0")
+        at = [folder + "/d.sock", folder + "/p.sock"] if kind == "unix" else ["127.0.0.1:7001", "127.0.0.1:7002"]
+        ctl.run("port_add", type="dgram", id="d", local=at[0], remote=at[1])
+        ctl.run("connect", id="vm0", peer="d")
+        with ns.enter():
+            peer = DgramPeer(at[1], at[0])
+        with peer, answering(peer):
+            status, probes, summary = ping(server, "d", "10.0.0.9", "-c", "20", "-i", "0.01", *PATIENT)
+        assert status == 0 and summary["answered"] == 20
+        assert probes[0]["mac"] == "52:54:00:00:00:01"
+        if kind == "unix":
+            status, probes, _ = ping(server, "d", "10.0.0.9", "-c", "1")
+            assert status == 1 and probes[0]["fate"] == "dropped" and probes[0]["cause"] == "peer-gone"
 
 
 def test_deleting_the_port_ends_it(server, peer):

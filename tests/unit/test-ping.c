@@ -312,6 +312,48 @@ static void one_that_the_port_takes_late_waited_there(void **state)
 	assert_true(r->probes[0].hand_over_ns > 0);
 }
 
+/* There is always one more. */
+static void offer_more(struct port_lane *l)
+{
+	while (l->port->junction && fake_offer((struct fake *)l->port, 0, 1))
+		;
+}
+
+static bool has_probe(const struct rig *r)
+{
+	for (unsigned i = 0; i < r->got; i++)
+		if (get_be16(r->frames[i % KEPT] + 12) == 0x0806)
+			return true;
+	return false;
+}
+
+static void a_port_that_others_keep_full_takes_it_in_turn(void **state)
+{
+	struct rig *r = *state;
+	static struct port_ops busy;
+
+	busy = fake_ops;
+	busy.resume = offer_more;
+	r->b->port.ops = &busy;
+	r->room = 0;
+	offer_more(r->b->port.lanes);
+	start(r, (struct vmtap_ping_config) { .count = 1, .timeout_ms = NEVER_MS });
+	for (unsigned turn = 0; turn < 10 && !has_probe(r); turn++) {
+		loop_dispatch(r->loop, 0);
+		r->room = 2;
+		port_writable(&r->a->port);
+		until(r, !r->room);
+	}
+	assert_true(has_probe(r));
+	assert_true(r->got > 2); /* the others were there before */
+	for (unsigned i = 0; i < 3; i++)
+		loop_dispatch(r->loop, 0);
+	assert_true(port_is_blocked(&r->a->port));
+	r->room = 5;
+	port_writable(&r->a->port); /* and go on */
+	assert_int_equal(r->room, 0);
+}
+
 static void one_that_the_port_does_not_take_is_given_up(void **state)
 {
 	struct rig *r = *state;
@@ -478,6 +520,7 @@ int main(void)
 		CASE(a_flood_of_answers_is_bounded),
 		CASE(sixteen_are_on_their_way_at_most),
 		CASE(one_that_the_port_takes_late_waited_there),
+		CASE(a_port_that_others_keep_full_takes_it_in_turn),
 		CASE(one_that_the_port_does_not_take_is_given_up),
 		CASE(one_that_the_port_discards_says_why),
 		CASE(a_port_that_is_parted_from_its_peer_has_no_answers),
