@@ -326,6 +326,40 @@ static void blocked_port_sleeps_until_the_peer_reads(void **state)
 	settle();
 }
 
+static bool refuses;
+
+static unsigned refuse_some(struct port_hook *h, struct port_lane *l, enum port_way way,
+			    const struct vmtap_frame *frames, unsigned cnt,
+			    enum port_verdict *verdict)
+{
+	return refuses && way == PORT_TX ? 0 : cnt;
+}
+
+/* A limit, say. */
+static void port_that_a_hook_blocks_sleeps_although_there_is_room(void **state)
+{
+	static const struct port_hook_ops ops = { .admit = refuse_some };
+	struct port_hook hook = { .ops = &ops };
+	uint8_t buf[2048];
+
+	bind_peer();
+	start_port(&dgram_type, ON_FILES);
+	pusher = (struct pusher) { .junction.ops = &push_ops, .total = ~0u, .max = 100 };
+	t.port->junction = &pusher.junction;
+	assert_int_equal(port_hook_add(t.port, &hook, "test", &t.err), 0);
+	refuses = false;
+	push(NULL, t.port->lanes);
+	refuses = true;
+	while (recv(peer, buf, sizeof(buf), 0) > 0)
+		;
+	settle(); /* fails if the loop spins */
+	assert_true(t.port->lanes->blocked);
+	refuses = false;
+	port_hook_open(t.port->lanes, PORT_TX);
+	assert_true(recv(peer, buf, sizeof(buf), 0) > 0);
+	port_hook_del(t.port, &hook);
+}
+
 static void blocked_port_is_released_when_the_peer_leaves(void **state)
 {
 	bind_peer();
@@ -591,6 +625,7 @@ int main(void)
 		dgram_case(full_queue_of_an_abstract_peer_blocks_without_loss),
 		dgram_case(full_buffer_blocks_without_loss),
 		dgram_case(blocked_port_sleeps_until_the_peer_reads),
+		dgram_case(port_that_a_hook_blocks_sleeps_although_there_is_room),
 		dgram_case(blocked_port_is_released_when_the_peer_leaves),
 		dgram_case(blocked_port_is_released_when_the_peers_file_goes),
 		dgram_case(nobody_reading_does_not_spin),

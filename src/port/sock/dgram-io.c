@@ -239,6 +239,7 @@ static bool wait_for_room(struct dgram *d, bool *tried)
 		dgram_peer_lost(d);
 		return false;
 	}
+	d->full = true;
 	if (d->peer.way == WAY_OWN && dgram_peer_wait(d) == 0)
 		return true;
 	d->out = true;
@@ -248,9 +249,11 @@ static bool wait_for_room(struct dgram *d, bool *tried)
 
 void dgram_writable(struct dgram *d)
 {
+	d->full = false;
 	port_writable(&d->port); /* may fill the socket again */
-	if (port_is_blocked(&d->port) && d->port.polling)
+	if (d->full)
 		return;
+	/* also while the port is blocked by something else: a limit */
 	d->out = false;
 	update_watch(d);
 	dgram_peer_unwait(d);

@@ -112,6 +112,7 @@ struct dgram_peer {
  * @infos:   limits lines about the peer coming and going
  * @watch:   of sockets.fd
  * @in, @out: events that it waits for
+ * @full:    there was no room for a frame since it last had some
  * @running: frames are being offered right now
  */
 struct dgram {
@@ -123,7 +124,7 @@ struct dgram {
 	struct dgram_sockets sockets;
 	struct loop_watch watch;
 	struct loop_task more;
-	bool in, out, running;
+	bool in, out, full, running;
 	struct dgram_peer peer;
 	struct dgram_rx rx;
 	struct dgram_tx tx;
