@@ -91,7 +91,7 @@ _vmtap() {
 	for ((i = 1; i < ${#words[@]}; i++)); do
 		case $options${words[i]} in
 		true--) options=false ;;
-		true-c | true--config | true--log-format | true--stats | true--engine | true--workers | true--cpus | true--poll-us | true--control | true--control-mode | true--control-group | true--metrics | true--timeout | true--source | true-[wfsQCWi]) ((i++)) ;; # and its value
+		true-c | true--config | true--log-format | true--stats | true--engine | true--workers | true--cpus | true--poll-us | true--control | true--control-mode | true--control-group | true--metrics | true--timeout | true--source | true--vlan | true-[wfsQCWi]) ((i++)) ;; # and its value
 		true-*) ;;
 		*)
 			if [[ $command ]]; then
@@ -118,7 +118,7 @@ _vmtap() {
 	true--engine=*) _vmtap_reply "$word" --engine={auto,io_uring,plain} ;;
 	true-*)
 		_vmtap_reply "$word" --verbose --quiet --log-format= --stats= --engine= --workers= --cpus= --poll-us= --wait --yes --json \
-			--pid= --cmdline= --config= --control= --control-mode= --control-group= --metrics= --schema --watch --once --prometheus --segment --timeout= --source= --help --version
+			--pid= --cmdline= --config= --control= --control-mode= --control-group= --metrics= --schema --watch --once --prometheus --segment --timeout= --source= --vlan= --help --version
 		[[ ${#COMPREPLY[@]} != 1 || ${COMPREPLY[0]} != *= ]] || compopt -o nospace
 		;;
 	*)

@@ -1087,6 +1087,7 @@ struct vmtap_ping_probe {
  * @count:       ends after so many probes; 0: does not
  * @interval_ms: from one probe to the next, 10 to 3600000; 0: 1000. Never more than 16 are on their way
  * @timeout_ms:  how long an answer may take, 10 to 60000; 0: 1000
+ * @vlan:        the VLAN of the tag that probes and their answers have, 1 to 4094; 0: none
  * @probed:      a probe's fate is known; probes may overtake each other. Inside vmtap_dispatch();
  *               vmtap_ping_stop() and closing the port are fine there. May be NULL
  * @ended:       there will be no more probes. Called once, inside vmtap_dispatch() or vmtap_free(), unless
@@ -1103,6 +1104,7 @@ struct vmtap_ping_config {
 	void (*probed)(void *opaque, struct vmtap_ping *ping, const struct vmtap_ping_probe *probe);
 	void (*ended)(void *opaque, struct vmtap_ping *ping);
 	void *opaque;
+	unsigned vlan;
 };
 
 /**

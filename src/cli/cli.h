@@ -27,7 +27,7 @@ struct capture_options {
 
 /** struct ping_options - Of ping; the same. */
 struct ping_options {
-	const char *interval, *timeout, *source;
+	const char *interval, *timeout, *source, *vlan;
 };
 
 /** struct cli - Options that all commands share. */

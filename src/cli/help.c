@@ -73,6 +73,7 @@ static const char *const intro =
 	"  -i SECONDS              ping: from one probe to the next, 0.01 to 3600; default: 1\n"
 	"      --timeout SECONDS   ping: how long an answer may take, 0.01 to 60; default: 1\n"
 	"      --source ADDRESS    ping: an IPv4 address to ask with; default: 0.0.0.0\n"
+	"      --vlan VLAN         ping: of the tag that probes have, as out of a trunk; default: none\n"
 	"  -C MEGABYTES, -W FILES  capture: files of up to a million bytes times that, in turn\n"
 	"      --segment           capture: cut frames that are still to be segmented\n"
 	"      --pid PID           doctor: is a running VMM's memory shared, as vhost-user needs it?\n"

@@ -37,6 +37,7 @@ enum {
 	OPT_SEGMENT,
 	OPT_TIMEOUT,
 	OPT_SOURCE,
+	OPT_VLAN,
 };
 
 /* A closed stdin, stdout or stderr would be the number of the next socket that is opened. */
@@ -230,6 +231,7 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 		{ "segment", no_argument, NULL, OPT_SEGMENT },
 		{ "timeout", required_argument, NULL, OPT_TIMEOUT },
 		{ "source", required_argument, NULL, OPT_SOURCE },
+		{ "vlan", required_argument, NULL, OPT_VLAN },
 		{ "metrics", required_argument, NULL, OPT_METRICS },
 		{ "schema", no_argument, NULL, OPT_SCHEMA },
 		{ "watch", optional_argument, NULL, OPT_WATCH },
@@ -336,6 +338,9 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 			break;
 		case OPT_SOURCE:
 			cli->ping.source = optarg;
+			break;
+		case OPT_VLAN:
+			cli->ping.vlan = optarg;
 			break;
 		default: /* getopt has said what is wrong */
 			return bad_usage("that option cannot be used", NULL);

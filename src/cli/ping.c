@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -112,18 +113,20 @@ static int add_seconds(struct session *s, const char *option, const char *text, 
 	return failure(s->cli, option, reason);
 }
 
-static int add_count(struct session *s, const char *text)
+/* A number of digits from 1 to @max, to be @name. @what it takes is for the error. */
+static int add_number(struct session *s, const char *option, const char *text, const char *name,
+		      long long max, const char *what)
 {
 	char *end;
-	long long count;
+	long long number;
 
 	if (!text)
 		return 0;
 	errno = 0;
-	count = strtoll(text, &end, 10);
-	if (text[0] < '0' || text[0] > '9' || *end || errno || !count)
-		return failure(s->cli, "-c", "it takes a number of probes, 1 or more");
-	json_object_set_new(s->args, "count", json_integer(count));
+	number = strtoll(text, &end, 10);
+	if (text[0] < '0' || text[0] > '9' || *end || errno || !number || number > max)
+		return failure(s->cli, option, what);
+	json_object_set_new(s->args, name, json_integer(number));
 	return 0;
 }
 
@@ -144,7 +147,10 @@ static int read_options(struct session *s, int argc, char **argv)
 		return failure(s->cli, "the address", "it is no UTF-8");
 	if (o->source && json_object_set_new(s->args, "source", json_string(o->source)) < 0)
 		return failure(s->cli, "--source", "it is no UTF-8");
-	ret = add_count(s, s->cli->capture.count);
+	ret = add_number(s, "-c", s->cli->capture.count, "count", LLONG_MAX,
+			 "it takes a number of probes, 1 or more");
+	if (!ret)
+		ret = add_number(s, "--vlan", o->vlan, "vlan", 4094, "it takes a VLAN, 1 to 4094");
 	if (!ret)
 		ret = add_seconds(s, "-i", o->interval, "interval", 3600);
 	if (!ret)

@@ -100,6 +100,7 @@ static json_t *ping_start(struct call *c, json_t *args, struct vmtap_error *err)
 		.id = arg_str(args, "id", NULL),
 		.address = arg_str(args, "address", NULL),
 		.source = arg_str(args, "source", NULL),
+		.vlan = (unsigned)arg_int(args, "vlan", 0),
 		.count = (uint64_t)arg_int(args, "count", 0),
 		.interval_ms = (unsigned)arg_int(args, "interval", 0),
 		.timeout_ms = (unsigned)arg_int(args, "timeout", 0),
@@ -158,6 +159,8 @@ static const struct command_arg start_args[] = {
 	  .help = "whom to ask: IPv4 (ARP), IPv6 (neighbour solicitations), or a group of IPv6 (ICMPv6 echo); "
 		  "default: ff02::1, or when nobody answers that an IPv4 address that is heard" },
 	{ "source", ARG_STRING, .help = "an IPv4 address to ask with; default: 0.0.0.0" },
+	{ "vlan", ARG_INT, .min = 1, .max = 4094,
+	  .help = "the VLAN of the 802.1Q tag that probes and answers have; default: no tag" },
 	{ "count", ARG_INT, .max = INT64_MAX, .help = "ends after so many probes; 0: does not" },
 	{ "interval", ARG_INT, .min = 10, .max = 3600000,
 	  .help = "milliseconds from probe to probe; default: 1000" },

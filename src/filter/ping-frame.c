@@ -15,6 +15,7 @@
 #include "base/iov.h"
 #include "net/checksum.h"
 #include "net/packet.h"
+#include "net/vlan.h"
 
 struct eth {
 	uint8_t dst[6], src[6], type[2];
@@ -55,7 +56,7 @@ struct nd_mac {
 
 static_assert(sizeof(struct arp) == 42 && sizeof(struct echo) == 118 && sizeof(struct nd_mac) == 86,
 	      "no padding");
-static_assert(sizeof(struct echo) <= PING_LOOK, "the longest frame");
+static_assert(sizeof(struct echo) + VLAN_TAG_LEN <= PING_LOOK, "the longest frame");
 
 enum {
 	FRAME_MIN = 60,
@@ -260,17 +261,30 @@ static unsigned echo_request(const struct ping_asker *a, uint64_t seq, uint8_t *
 	return sizeof(f);
 }
 
+/* Return: the length of the frame in @buf with its tag, if it is to have one. */
+static unsigned tag(const struct ping_asker *a, uint8_t *buf, unsigned len)
+{
+	const unsigned at = offsetof(struct eth, type);
+
+	if (!a->vlan)
+		return len;
+	memmove(buf + at + VLAN_TAG_LEN, buf + at, len - at);
+	put_be16(buf + at, ETH_TYPE_VLAN);
+	put_be16(buf + at + 2, a->vlan);
+	return len + VLAN_TAG_LEN;
+}
+
 unsigned ping_frame(const struct ping_asker *a, uint64_t seq, uint8_t *buf)
 {
 	switch (a->kind) {
 	case PING_ARP:
-		return arp_request(a, seq, buf);
+		return tag(a, buf, arp_request(a, seq, buf));
 	case PING_ND:
-		return solicit(a, seq, buf);
+		return tag(a, buf, solicit(a, seq, buf));
 	case PING_ECHO:
 		break;
 	}
-	return echo_request(a, seq, buf);
+	return tag(a, buf, echo_request(a, seq, buf));
 }
 
 unsigned ping_advert(const struct ping_asker *a, const struct ping_seen *s, uint8_t *buf)
@@ -286,12 +300,12 @@ unsigned ping_advert(const struct ping_asker *a, const struct ping_seen *s, uint
 	memcpy(f.nd.target, ip->src, sizeof(f.nd.target));
 	put_icmp6(&f.nd.icmp, sizeof(f), ND_ADVERT);
 	memcpy(buf, &f, sizeof(f));
-	return sizeof(f);
+	return tag(a, buf, sizeof(f));
 }
 
 /* ------------------------------------------------------------------- looking */
 
-/* A frame, copied; what is beyond @len is zero. */
+/* A frame, copied, without its tag; what is beyond @len is zero. */
 union view {
 	uint8_t bytes[PING_LOOK];
 	struct eth eth;
@@ -382,15 +396,43 @@ static bool look_icmp6(const struct ping_asker *a, const union view *v, unsigned
 	}
 }
 
-bool ping_hear(const struct vmtap_frame *frame, uint8_t ip[4])
+static bool copy_eth(const struct vmtap_frame *frame, union view *v)
 {
-	struct arp f;
+	return iov_read(frame->iov, frame->iov_cnt, 0, v, sizeof(v->eth)) == sizeof(v->eth);
+}
 
-	if (iov_read(frame->iov, frame->iov_cnt, 0, &f, sizeof(f)) < sizeof(f) ||
-	    get_be16(f.eth.type) != ETH_P_ARP || get_be16(f.htype) != ARPHRD_ETHER ||
-	    get_be16(f.ptype) != ETH_P_IP || f.hlen != 6 || f.plen != 4 || !is_host4(f.spa))
+/* What is behind the MAC addresses, which are copied. Return: the length of all; 0: it is not in the asker's
+ * VLAN. */
+static unsigned copy_rest(const struct ping_asker *a, const struct vmtap_frame *frame,
+			  union view *v)
+{
+	uint32_t at = sizeof(v->eth);
+	uint8_t tci_type[VLAN_TAG_LEN];
+
+	if (a->vlan) {
+		if (get_be16(v->eth.type) != ETH_TYPE_VLAN ||
+		    iov_read(frame->iov, frame->iov_cnt, at, tci_type, VLAN_TAG_LEN) <
+			    VLAN_TAG_LEN ||
+		    (get_be16(tci_type) & VLAN_ID_MASK) != a->vlan)
+			return 0;
+		memcpy(v->eth.type, tci_type + 2, sizeof(v->eth.type));
+		at += VLAN_TAG_LEN;
+	}
+	return sizeof(v->eth) + (unsigned)iov_read(frame->iov, frame->iov_cnt, at,
+						   v->bytes + sizeof(v->eth),
+						   sizeof(*v) - sizeof(v->eth));
+}
+
+bool ping_hear(const struct ping_asker *a, const struct vmtap_frame *frame, uint8_t ip[4])
+{
+	union view v = { .bytes = { 0 } };
+	const struct arp *f = &v.arp;
+
+	if (!copy_eth(frame, &v) || copy_rest(a, frame, &v) < sizeof(*f) ||
+	    get_be16(f->eth.type) != ETH_P_ARP || get_be16(f->htype) != ARPHRD_ETHER ||
+	    get_be16(f->ptype) != ETH_P_IP || f->hlen != 6 || f->plen != 4 || !is_host4(f->spa))
 		return false;
-	memcpy(ip, f.spa, sizeof(f.spa));
+	memcpy(ip, f->spa, sizeof(f->spa));
 	return true;
 }
 
@@ -401,13 +443,11 @@ bool ping_look(const struct ping_asker *a, const struct vmtap_frame *frame, stru
 	uint32_t ident;
 
 	*seen = (struct ping_seen) { 0 };
-	if (iov_read(frame->iov, frame->iov_cnt, 0, &v, sizeof(v.eth)) < sizeof(v.eth))
+	if (!copy_eth(frame, &v) || (!(v.eth.dst[0] & 1) && !is_our_mac(a, v.eth.dst, &ident)))
 		return false;
-	if (!(v.eth.dst[0] & 1) && !is_our_mac(a, v.eth.dst, &ident))
+	len = copy_rest(a, frame, &v);
+	if (!len)
 		return false;
-	len = sizeof(v.eth) + (unsigned)iov_read(frame->iov, frame->iov_cnt, sizeof(v.eth),
-						 v.bytes + sizeof(v.eth),
-						 sizeof(v) - sizeof(v.eth));
 	switch (get_be16(v.eth.type)) {
 	case ETH_P_ARP:
 		return is_arp_answer(a, &v, len, seen);

@@ -36,11 +36,13 @@ enum ping_kind {
  * @ip4:   the sender of ARP requests; 0.0.0.0: as those who ask whether an address is free (RFC 5227)
  * @token: in echo requests
  * @open:  nobody in particular is asked
+ * @vlan:  of the tag that frames have; 0: they have none
  * @target: IPv4: the first four bytes
  */
 struct ping_asker {
 	enum ping_kind kind;
 	bool open;
+	uint16_t vlan;
 	uint8_t mac[6], ip4[4], token[8];
 	uint8_t target[16];
 };
@@ -82,7 +84,7 @@ struct ping_seen {
 bool ping_look(const struct ping_asker *a, const struct vmtap_frame *frame, struct ping_seen *seen);
 
 /** ping_hear() - Does a frame of others tell of an IPv4 host, by ARP? Return: whether it does, and @ip. */
-bool ping_hear(const struct vmtap_frame *frame, uint8_t ip[4]);
+bool ping_hear(const struct ping_asker *a, const struct vmtap_frame *frame, uint8_t ip[4]);
 
 /** ping_advert() - The answer to a PING_SAW_SOLICIT. @buf, return: as ping_frame(). */
 unsigned ping_advert(const struct ping_asker *a, const struct ping_seen *solicit, uint8_t *buf);

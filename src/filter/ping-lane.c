@@ -156,7 +156,7 @@ static void listen_to(struct ping_lane *pl, const struct vmtap_frame *frames, un
 	unsigned heard;
 
 	for (unsigned i = 0; i < cnt; i++) {
-		if (!ping_hear(&frames[i], ip))
+		if (!ping_hear(&pl->ping->asker, &frames[i], ip))
 			continue;
 		memcpy(&heard, ip, sizeof(heard));
 		atomic_store_explicit(&pl->heard, heard, memory_order_relaxed);

@@ -12,6 +12,7 @@
 #include "base/container.h"
 #include "base/counter.h"
 #include "filter/ping-int.h"
+#include "net/vlan.h"
 
 #define ACTION "ping"
 #define INTERVAL_MIN_MS 10u
@@ -145,11 +146,13 @@ static void name_method(struct ping *g)
 		[PING_ND] = "neighbour solicitations for",
 		[PING_ECHO] = "ICMPv6 echo requests to",
 	};
-	char target[INET6_ADDRSTRLEN];
+	char target[INET6_ADDRSTRLEN], vlan[16] = "";
 
+	if (g->asker.vlan)
+		snprintf(vlan, sizeof(vlan), " in VLAN %u", g->asker.vlan);
 	inet_ntop(g->asker.kind == PING_ARP ? AF_INET : AF_INET6, g->asker.target, target,
 		  sizeof(target));
-	snprintf(g->method, sizeof(g->method), "%s %s", methods[g->asker.kind], target);
+	snprintf(g->method, sizeof(g->method), "%s %s%s", methods[g->asker.kind], target, vlan);
 }
 
 /* How long the thread that saw the answer was not waiting for it. Only where it sent the probe, too. */
@@ -399,6 +402,12 @@ static int aim(struct ping *g, const struct vmtap_ping_config *config, struct vm
 					  "or none: then all with IPv6 are asked");
 		return -EINVAL;
 	}
+	if (config->vlan > VLAN_ID_MAX) {
+		error_set(err, EINVAL, g->port->name, ACTION, "%u is no VLAN", config->vlan);
+		error_remedy(err, "they are 1 to %u; 0 is for frames without a tag", VLAN_ID_MAX);
+		return -EINVAL;
+	}
+	g->asker.vlan = (uint16_t)config->vlan;
 	name_method(g);
 	return 0;
 }

@@ -65,6 +65,27 @@ static void check_answer(const struct ping_asker *a, const uint8_t *f, size_t le
 	}
 }
 
+/* The same with a tag means the same to one who asks with that tag, and nothing to others. */
+static void check_tagged(const struct ping_asker *a, const uint8_t *f, size_t len,
+			 const struct ping_seen *seen)
+{
+	struct ping_asker in = *a, other = *a;
+	uint8_t tagged[PIECES_MAX + 4];
+	struct ping_seen again;
+
+	if (len < 14)
+		return;
+	in.vlan = 7;
+	other.vlan = 8;
+	memcpy(tagged, f, 12);
+	memcpy(tagged + 12, (const uint8_t[]) { 0x81, 0, 0xe0, 7 }, 4);
+	memcpy(tagged + 16, f + 12, len - 12);
+	look(&in, tagged, len + 4, len + 4, &again);
+	check(memcmp(seen, &again, sizeof(again)) == 0);
+	check(!look(&other, tagged, len + 4, len + 4, &again));
+	check(!look(a, tagged, len + 4, len + 4, &again));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char *const addresses[] = { "10.0.0.9", "fe80::9", "ff02::1" };
@@ -82,6 +103,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check(look(&a, data + 2, size - 2, data[1] ? data[1] : 1, &again) == is_ours);
 	check(memcmp(&seen, &again, sizeof(seen)) == 0);
 	check(is_ours == (seen.saw != PING_SAW_NOTHING));
+	check_tagged(&a, data + 2, size - 2, &seen);
 	if (seen.saw == PING_SAW_ANSWER)
 		check_answer(&a, data + 2, size - 2, &seen);
 	if (seen.saw != PING_SAW_SOLICIT)

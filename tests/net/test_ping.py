@@ -285,6 +285,7 @@ def test_there_are_not_more_than_64(server, peer):
     (["vm0", "-i", "0"], 2, "seconds"),
     (["vm0", "-c", "0"], 2, "number of probes"),
     (["vm0", "--timeout", "61"], 2, "seconds"),
+    (["vm0", "--vlan", "4095"], 2, "a VLAN, 1 to 4094"),
     (["nobody"], 3, "nobody"),
     (["vm0", "10.0.0.256"], 3, "neither an IPv4 nor an IPv6 address"),
     (["vm0", "fe80::1", "--source", "10.0.0.1"], 3, "source"),
@@ -316,6 +317,32 @@ def test_arp_with_a_source(server, peer):
         assert asked[28:32] == socket.inet_aton("10.0.0.7")
         peer.send(answer(asked, mac(1)))
         assert pinging.end()[0] == 0
+
+
+@pytest.mark.parametrize("trunk", [False, True], ids=["link", "trunk"])
+def test_in_a_vlan(ns, folder, trunk):
+    tag = b"\x81\0\0\x07"
+    with Serve(ns, folder) as server, server.client() as ctl:
+        ctl.run("port_add", type="stream", id="t", server=True, path=folder + "/t.sock",
+                **({"trunk": "7+8"} if trunk else {}))
+        if trunk:
+            ctl.run("switch_add", id="lan")
+            ctl.run("port_add", type="null", id="n", vlan=7)
+            ctl.run("connect", id="n", peer="lan")
+        else:
+            ctl.run("port_add", type="null", id="lan")
+        ctl.run("connect", id="t", peer="lan")
+        with StreamPeer(folder + "/t.sock") as peer:
+            ctl.wait_port("t", lambda row: row["state"] == "up")
+            with Pinging(server, "--json", "t", "10.0.0.9", "--vlan", "7", "-c", "1", *PATIENT) as pinging:
+                asked = peer.receive()
+                assert asked[12:16] == tag
+                got = answer(asked[:12] + asked[16:], mac(1))
+                peer.send(got, got[:12] + b"\x81\0\0\x08" + got[12:], got[:12] + tag + got[12:])
+                status, out, _ = pinging.end()
+        lines = [json.loads(line) for line in out.splitlines()]
+        assert status == 0 and lines[-1]["answered"] == 1 and lines[-1]["duplicates"] == 0
+        assert lines[-1]["method"] == "ARP requests for 10.0.0.9 in VLAN 7"
 
 
 def test_on_a_switch(ns, server, folder):

@@ -260,6 +260,57 @@ static void it_answers_for_its_own_addresses(void **state)
 	assert_false(look(&a, f, 86, &seen));
 }
 
+static unsigned add_tag(uint8_t *f, unsigned len, uint16_t tci)
+{
+	memmove(f + 16, f + 12, len - 12);
+	put_be16(f + 12, 0x8100);
+	put_be16(f + 14, tci);
+	return len + 4;
+}
+
+static void in_a_vlan_frames_have_its_tag(void **state)
+{
+	static const char *const addresses[] = { "10.0.0.9", "fe80::9", NULL };
+
+	for (unsigned i = 0; i < 3; i++) {
+		struct ping_asker a = asker(addresses[i]);
+		uint8_t plain[PING_LOOK], f[PING_LOOK];
+		unsigned len = add_tag(plain, ping_frame(&a, 5, plain), 7);
+
+		a.vlan = 7;
+		assert_int_equal(ping_frame(&a, 5, f), len);
+		assert_memory_equal(f, plain, len);
+	}
+}
+
+static void answers_of_other_vlans_are_left_alone(void **state)
+{
+	struct ping_asker a = asker("10.0.0.9");
+	uint8_t good[PING_LOOK], f[PING_LOOK], ip[4];
+	struct vmtap_frame frame;
+	struct ping_seen seen;
+	struct iovec iov;
+
+	ping_frame(&a, 5, good);
+	arp_answer(good);
+	memcpy(f, good, sizeof(f));
+	add_tag(f, 42, 0xe007); /* whatever its priority */
+	iov = (struct iovec) { .iov_base = f, .iov_len = 46 };
+	frame = (struct vmtap_frame) { .len = 46, .iov = &iov, .iov_cnt = 1 };
+	assert_false(look(&a, f, 46, &seen));
+	assert_false(ping_hear(&a, &frame, ip));
+	a.vlan = 8;
+	assert_false(look(&a, f, 46, &seen));
+	a.vlan = 7;
+	assert_false(look(&a, good, 42, &seen));
+	assert_false(look(&a, f, 45, &seen));
+	assert_true(look(&a, f, 46, &seen));
+	assert_int_equal(seen.saw, PING_SAW_ANSWER);
+	assert_int_equal(seen.seq, 5);
+	assert_true(ping_hear(&a, &frame, ip));
+	assert_memory_equal(ip, a.target, 4);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -271,6 +322,8 @@ int main(void)
 		cmocka_unit_test(an_echo_request_is_whole_and_its_answer_says_which),
 		cmocka_unit_test(a_solicitation_is_answered_by_an_advertisement),
 		cmocka_unit_test(it_answers_for_its_own_addresses),
+		cmocka_unit_test(in_a_vlan_frames_have_its_tag),
+		cmocka_unit_test(answers_of_other_vlans_are_left_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -486,9 +486,13 @@ static void who_asks_for_the_probes_address_is_answered(void **state)
 static void what_cannot_be_is_refused(void **state)
 {
 	static const struct vmtap_ping_config bad[] = {
-		{ .interval_ms = 9 }, { .interval_ms = 3600001 },
-		{ .timeout_ms = 9 },  { .timeout_ms = 60001 },
-		{ .address = "vm0" }, { .address = "fe80::1", .source = "10.0.0.1" },
+		{ .interval_ms = 9 },
+		{ .interval_ms = 3600001 },
+		{ .timeout_ms = 9 },
+		{ .timeout_ms = 60001 },
+		{ .vlan = 4095 },
+		{ .address = "vm0" },
+		{ .address = "fe80::1", .source = "10.0.0.1" },
 	};
 	struct rig *r = *state;
 
