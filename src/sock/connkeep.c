@@ -5,10 +5,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "base/fd.h"
+#include "base/memfile.h"
 #include "net/keeper.h"
 #include "sock/sockfd.h"
 
@@ -36,10 +36,10 @@ static bool id_of(int fd, uint64_t *id)
 /* Return: owned; -errno. */
 static int make_memory(const uint8_t *state, size_t len)
 {
-	cleanup_fd int fd = memfd_create("vmtap-connection", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	cleanup_fd int fd = memfile_make("vmtap-connection");
 
 	if (fd < 0)
-		return -errno;
+		return fd;
 	for (size_t at = 0; at < len;) {
 		const ssize_t ret = write(fd, state + at, len - at);
 

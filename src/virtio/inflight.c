@@ -4,10 +4,10 @@
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/memfile.h"
 #include "virtio/inflight-int.h"
 #include "virtio/shmap.h"
 
@@ -45,10 +45,10 @@ uint64_t inflight_size(unsigned queues, unsigned size, bool packed)
 
 int inflight_file_make(uint64_t size)
 {
-	cleanup_fd int fd = memfd_create("vmtap-inflight", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	cleanup_fd int fd = memfile_make("vmtap-inflight");
 
 	if (fd < 0)
-		return -errno;
+		return fd;
 	if (size > INT64_MAX)
 		return -EFBIG;
 	if (ftruncate(fd, (off_t)size) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK) < 0)
