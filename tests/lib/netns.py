@@ -68,8 +68,13 @@ def end(proc, timeout=5, sig=signal.SIGTERM):
     return proc.wait()
 
 
+# An emulated machine takes longer for everything. What comes in time is not waited for any longer.
+PATIENCE = 6 if os.environ.get("VMTAP_IN_GUEST") else 1
+
+
 def wait_until(condition, timeout=10, what=None):
     """Ask until @condition() is true, and return what it returned."""
+    timeout *= PATIENCE
     deadline = time.monotonic() + timeout
     while True:
         value = condition()

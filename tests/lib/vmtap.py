@@ -18,7 +18,7 @@ import signal
 import socket
 import time
 
-from netns import Failed, end
+from netns import PATIENCE, Failed, end
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -83,6 +83,7 @@ class Vmtap:
 
     def _wait_ready(self, sock, timeout):
         """Until it says READY=1 as a service does. Returns why not, when not."""
+        timeout *= PATIENCE
         deadline = time.monotonic() + timeout
         pid_fd = os.pidfd_open(self.proc.pid)
         try:

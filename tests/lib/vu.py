@@ -17,7 +17,7 @@ import subprocess
 import time
 
 import vmtap
-from netns import end
+from netns import PATIENCE, end
 
 # device features
 CSUM, GUEST_CSUM, GUEST_OFFLOADS, MTU, MAC = (1 << b for b in (0, 1, 2, 3, 5))
@@ -241,6 +241,8 @@ class Front:
         return self.answer(timeout)
 
     def flood_start(self, **what):
+        if PATIENCE > 1:
+            what.setdefault("idle_ms", 5000 * PATIENCE)
         self.start("flood x" + "".join(" %s=%s" % (k.replace("_", "-"), v)
                                        for k, v in what.items()))
 
