@@ -8,6 +8,7 @@
 
 #include "unit.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -183,6 +184,16 @@ static inline void seq_fill(uint8_t *data, uint32_t len, uint32_t number)
 	for (uint32_t i = 0; i < len; i++)
 		data[i] = (uint8_t)(number + i);
 	memcpy(data + 14, &number, sizeof(number));
+}
+
+/* A frame of a sequence, with its length in front as in a stream. Return: bytes. */
+static inline size_t seq_encode(uint8_t *out, uint32_t number, uint32_t max)
+{
+	uint32_t len = seq_len(number, max), prefix = htobe32(len);
+
+	memcpy(out, &prefix, 4);
+	seq_fill(out + 4, len, number);
+	return len + 4;
 }
 
 static inline bool seq_is(const uint8_t *data, size_t len, uint32_t number, uint32_t max)

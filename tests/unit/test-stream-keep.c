@@ -173,15 +173,6 @@ static void refuses(const char *text)
 	until(t.port->state == VMTAP_PORT_UP);
 }
 
-static size_t encode(uint8_t *out, uint32_t number, uint32_t max)
-{
-	uint32_t len = seq_len(number, max), prefix = htobe32(len);
-
-	memcpy(out, &prefix, 4);
-	seq_fill(out + 4, len, number);
-	return len + 4;
-}
-
 static void put(const void *data, size_t len)
 {
 	assert_int_equal(send(peer, data, len, MSG_NOSIGNAL), len);
@@ -191,7 +182,7 @@ static void put_frame(uint32_t number)
 {
 	uint8_t bytes[4 + MAX];
 
-	put(bytes, encode(bytes, number, MAX));
+	put(bytes, seq_encode(bytes, number, MAX));
 }
 
 /* From the port, bytes that are there. */
@@ -208,7 +199,7 @@ static void moves(uint32_t number)
 {
 	const unsigned before = t.fake.cnt;
 	uint8_t bytes[4 + MAX];
-	size_t len = encode(bytes, number, MAX);
+	size_t len = seq_encode(bytes, number, MAX);
 
 	put(bytes, len);
 	until(t.fake.cnt == before + 1);
@@ -226,7 +217,7 @@ static void a_frame_that_is_received_is_cut_at_any_byte(void **state)
 	size_t len = 0;
 
 	for (uint32_t i = 0; i < 3; i++)
-		len += encode(bytes + len, i, MAX);
+		len += seq_encode(bytes + len, i, MAX);
 	start_connected();
 	for (size_t cut = 0; cut <= len; cut++) {
 		seq_join(MAX);
@@ -632,7 +623,7 @@ static void what_is_no_connection_of_the_port_is_refused(void **state)
 static void a_port_that_was_not_started_leaves_what_it_took(void **state)
 {
 	uint8_t bytes[4 + MAX];
-	const size_t len = encode(bytes, 0, MAX);
+	const size_t len = seq_encode(bytes, 0, MAX);
 
 	start_connected();
 	put(bytes, 10);
@@ -732,7 +723,7 @@ static void moves_over_tcp(uint32_t number)
 	struct pollfd wait = { .fd = peer, .events = POLLIN };
 	const unsigned before = t.fake.cnt;
 	uint8_t bytes[4 + MAX];
-	const size_t len = encode(bytes, number, MAX);
+	const size_t len = seq_encode(bytes, number, MAX);
 
 	put(bytes, len);
 	until(t.fake.cnt == before + 1);

@@ -30,16 +30,6 @@ static int teardown_stream(void **state)
 	return teardown(state);
 }
 
-/* A frame of a sequence, with its length in front. Return: bytes. */
-static size_t encode(uint8_t *out, uint32_t number, uint32_t max)
-{
-	uint32_t len = seq_len(number, max), prefix = htobe32(len);
-
-	memcpy(out, &prefix, 4);
-	seq_fill(out + 4, len, number);
-	return len + 4;
-}
-
 static void put(const void *data, size_t len)
 {
 	assert_int_equal(send(peer, data, len, MSG_NOSIGNAL), len);
@@ -64,7 +54,7 @@ static void frames_survive_every_cut(void **state)
 
 	start_on_pair(0);
 	for (uint32_t i = 0; i < 3; i++)
-		len += encode(bytes + len, i, 250);
+		len += seq_encode(bytes + len, i, 250);
 	for (size_t cut = 0; cut <= len; cut++) {
 		seq_join(250);
 		seq->seed = 77; /* takes all */
@@ -82,9 +72,9 @@ static void frames_arrive_byte_by_byte(void **state)
 {
 	struct seq_junction *seq = &t.seq;
 	uint8_t bytes[2 * 100];
-	size_t len = encode(bytes, 0, 90);
+	size_t len = seq_encode(bytes, 0, 90);
 
-	len += encode(bytes + len, 1, 90);
+	len += seq_encode(bytes + len, 1, 90);
 	start_on_pair(0);
 	seq_join(90);
 	for (size_t i = 0; i < len; i++) {
@@ -139,7 +129,7 @@ static void held_frames_stay_in_order(void **state)
 		if (done == len && number < total) {
 			done = len = 0;
 			while (number < total && len < sizeof(bytes) - 256)
-				len += encode(bytes + len, number++, max);
+				len += seq_encode(bytes + len, number++, max);
 		}
 		if (done < len) {
 			ssize_t n = send(peer, bytes + done, len - done, MSG_NOSIGNAL);
