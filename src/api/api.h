@@ -110,6 +110,18 @@ int switch_place_read(const struct conf *c, struct switch_place *place, struct v
 int switch_place_refuse(const struct switch_place *place, const char *port,
 			struct vmtap_error *err);
 
+/**
+ * choose_id() - What a capture, say, is called
+ * @kind:  what it is: "capture"
+ * @wanted: NULL: one is made up, @kind#N; borrowed
+ * @taken: has another of its kind that name?
+ * @id:    @size bytes for the name
+ * Return: 0, or -EEXIST, -ENAMETOOLONG and @err.
+ */
+int choose_id(struct vmtap *v, const char *kind, const char *wanted,
+	      bool (*taken)(const struct vmtap *v, const char *id), char *id, size_t size,
+	      struct vmtap_error *err);
+
 /** captures_reap() - Free those that the application let go of. */
 void captures_reap(struct vmtap *v);
 /** captures_leave() - @h is about to close: its captures end. */

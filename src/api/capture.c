@@ -91,32 +91,12 @@ void captures_free(struct vmtap *v)
 
 /* ----------------------------------------------------------------- starting */
 
-static struct vmtap_capture *find(const struct vmtap *v, const char *id)
+static bool is_taken(const struct vmtap *v, const char *id)
 {
-	for (struct vmtap_capture *c = v->captures; c; c = c->next)
+	for (const struct vmtap_capture *c = v->captures; c; c = c->next)
 		if (!c->freed && strcmp(c->id, id) == 0)
-			return c;
-	return NULL;
-}
-
-static int choose_id(struct vmtap *v, const char *wanted, char *id, size_t size,
-		     struct vmtap_error *err)
-{
-	if (wanted && find(v, wanted)) {
-		error_set(err, EEXIST, wanted, "start the capture",
-			  "the name is that of another capture");
-		error_remedy(err, "choose another id, or have one made up");
-		return -EEXIST;
-	}
-	if (wanted && snprintf(id, size, "%s", wanted) >= (int)size)
-		return error_set(err, ENAMETOOLONG, "capture", "start it",
-				 "its name has more than %zu characters", size - 1);
-	if (wanted)
-		return 0;
-	do
-		snprintf(id, size, "capture#%u", v->serial++);
-	while (find(v, id));
-	return 0;
+			return true;
+	return false;
 }
 
 static void close_fds(const struct vmtap_capture_config *config)
@@ -139,7 +119,7 @@ static struct vmtap_capture *handle(struct vmtap_port *h, const struct vmtap_cap
 		error_set(err, EPIPE, h->port->name, "capture its frames", "the port is closed");
 		return NULL;
 	}
-	if (choose_id(h->v, config->id, id, sizeof(id), err) < 0)
+	if (choose_id(h->v, "capture", config->id, is_taken, id, sizeof(id), err) < 0)
 		return NULL;
 	c = calloc(1, sizeof(*c));
 	if (c)

@@ -98,6 +98,30 @@ static int take_fd(void *opaque, const char *name)
 	return -ENOENT;
 }
 
+int choose_id(struct vmtap *v, const char *kind, const char *wanted,
+	      bool (*taken)(const struct vmtap *v, const char *id), char *id, size_t size,
+	      struct vmtap_error *err)
+{
+	char action[40];
+
+	if (!wanted) {
+		do
+			snprintf(id, size, "%s#%u", kind, v->serial++);
+		while (taken(v, id));
+		return 0;
+	}
+	snprintf(action, sizeof(action), "start the %s", kind);
+	if (taken(v, wanted)) {
+		error_set(err, EEXIST, wanted, action, "the name is that of another %s", kind);
+		error_remedy(err, "choose another id, or have one made up");
+		return -EEXIST;
+	}
+	if (snprintf(id, size, "%s", wanted) >= (int)size)
+		return error_set(err, ENAMETOOLONG, kind, action,
+				 "its name has more than %zu characters", size - 1);
+	return 0;
+}
+
 int vmtap_add_fd(struct vmtap *v, const char *name, int fd, struct vmtap_error *err)
 {
 	struct named_fd *n;

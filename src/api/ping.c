@@ -107,32 +107,12 @@ void pings_free(struct vmtap *v)
 
 /* ----------------------------------------------------------------- starting */
 
-static struct vmtap_ping *find(const struct vmtap *v, const char *id)
+static bool is_taken(const struct vmtap *v, const char *id)
 {
-	for (struct vmtap_ping *g = v->pings; g; g = g->next)
+	for (const struct vmtap_ping *g = v->pings; g; g = g->next)
 		if (!g->freed && strcmp(g->id, id) == 0)
-			return g;
-	return NULL;
-}
-
-static int choose_id(struct vmtap *v, const char *wanted, char *id, size_t size,
-		     struct vmtap_error *err)
-{
-	if (wanted && find(v, wanted)) {
-		error_set(err, EEXIST, wanted, "start the ping",
-			  "the name is that of another ping");
-		error_remedy(err, "choose another id, or have one made up");
-		return -EEXIST;
-	}
-	if (wanted && snprintf(id, size, "%s", wanted) >= (int)size)
-		return error_set(err, ENAMETOOLONG, "ping", "start it",
-				 "its name has more than %zu characters", size - 1);
-	if (wanted)
-		return 0;
-	do
-		snprintf(id, size, "ping#%u", v->serial++);
-	while (find(v, id));
-	return 0;
+			return true;
+	return false;
 }
 
 static int check_room(const struct vmtap *v, struct vmtap_error *err)
@@ -159,7 +139,8 @@ static struct vmtap_ping *handle(struct vmtap_port *h, const struct vmtap_ping_c
 		error_set(err, EPIPE, h->port->name, ACTION, "the port is closed");
 		return NULL;
 	}
-	if (check_room(h->v, err) < 0 || choose_id(h->v, config->id, id, sizeof(id), err) < 0)
+	if (check_room(h->v, err) < 0 ||
+	    choose_id(h->v, "ping", config->id, is_taken, id, sizeof(id), err) < 0)
 		return NULL;
 	g = calloc(1, sizeof(*g));
 	if (g)
