@@ -233,7 +233,7 @@ def test_what_the_file_does_not_say_any_more_goes_with_the_restart(host):
     host.ctl("stop vmtap")
 
 
-def test_the_filter_of_system_calls_lets_everything_pass(host):
+def test_the_filter_of_system_calls_is_on_and_lets_clients_work(host):
     host.ctl("start vmtap")
     status = host.run("cat /proc/%s/status" % host.show("MainPID"))
     assert "\nSeccomp:\t2\n" in status and "\nNoNewPrivs:\t1\n" in status
