@@ -14,9 +14,11 @@ cd "$(dirname "$0")/.."
 py=/usr/bin/python3 # Debian's, which has pytest and scapy
 logs=$(mktemp -d "${TMPDIR:-/tmp}/vmtap-test.XXXXXX")
 tally=$logs/tally
+reasons=$logs/reasons # why tests failed, briefly; said once more in the end
 failed_suites=()
 since=$SECONDS
 : >"$tally"
+: >"$reasons"
 
 usage() {
 	cat <<-EOF
@@ -63,6 +65,7 @@ check() {
 	else
 		cat "$logs/out"
 		echo "FAILED: $name"
+		{ echo "$name" && tail -n 8 "$logs/out" | cut -c1-240 | sed 's/^/    /'; } >>"$reasons"
 		count "$name" 0 1 0
 	fi
 }
@@ -86,7 +89,7 @@ build() {
 unit() {
 	say "unit tests, $2"
 	meson test -C "$1" --no-rebuild --suite unit "${@:3}" >"$logs/unit" 2>&1 || true
-	read -r p f s < <($py tests/lib/tally.py meson "$1/meson-logs/testlog.json")
+	read -r p f s < <($py tests/lib/tally.py meson "$1/meson-logs/testlog.json" "$reasons")
 	[ "$f" = 0 ] || cat "$1/meson-logs/testlog.txt"
 	echo "$p passed, $f failed, $s skipped"
 	count "unit, $2" "$p" "$f" "$s"
@@ -101,7 +104,7 @@ suite() {
 	# shellcheck disable=SC2086
 	env "$@" $py -m pytest -q -rfEs -p no:cacheprovider --durations=5 "${side[@]}" \
 		--junitxml="$logs/junit.xml" $dirs || true
-	read -r p f s < <($py tests/lib/tally.py junit "$logs/junit.xml")
+	read -r p f s < <($py tests/lib/tally.py junit "$logs/junit.xml" "$reasons")
 	rm -f "$logs/junit.xml"
 	count "$name" "$p" "$f" "$s"
 }
@@ -115,7 +118,7 @@ in_guest() {
 		return
 	fi
 	scripts/test-in-guest.sh --timeout "$2" --junit "$logs/junit.xml" --durations=5 -n "$(nproc)" "${@:3}" || true
-	read -r p f s < <($py tests/lib/tally.py junit "$logs/junit.xml")
+	read -r p f s < <($py tests/lib/tally.py junit "$logs/junit.xml" "$reasons")
 	rm -f "$logs/junit.xml"
 	count "$1" "$p" "$f" "$s"
 }
@@ -272,6 +275,11 @@ say "all suites"
 awk '{
 	t = $1; $1 = ""; s = $NF; f = $(NF-1); p = $(NF-2); NF -= 3
 	printf "%6d passed %4d failed %4d skipped %3d:%02d %s\n", p, f, s, t / 60, t % 60, $0 }' "$tally"
+if [ -s "$reasons" ]; then
+	printf '\n== what failed, on Linux %s, %s cores, %s\n' "$(uname -r)" "$(nproc)" \
+		"$(sysctl -n net.ipv4.tcp_congestion_control)"
+	head -n 150 "$reasons"
+fi
 [ ${#failed_suites[@]} = 0 ] || printf 'failed: %s\n' "${failed_suites[@]}"
 awk '{ p += $(NF-2); f += $(NF-1); s += $NF } END {
 	printf "%d passed, %d failed, %d skipped\n", p, f, s; exit f > 0 || p == 0 }' "$tally"

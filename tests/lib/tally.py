@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Count tests: tally.py meson TESTLOG.json | junit RESULTS.xml, prints "PASSED FAILED SKIPPED".
+"""Count tests: tally.py meson TESTLOG.json | junit RESULTS.xml [REASONS], prints "PASSED FAILED SKIPPED".
+
+To the file REASONS are added, for each that failed, its name and the first lines of why.
 
 A cmocka program counts with its claims; one that failed without saying which (a crash, a
 sanitizer's report, a time-out) counts as one failure more. Missing results are a failure.
@@ -11,8 +13,16 @@ import re
 import sys
 import xml.etree.ElementTree
 
+WHY_LINES = 12
+WHY_WIDTH = 240
 
-def meson(path):
+
+def brief(name, text):
+    lines = [line.rstrip()[:WHY_WIDTH] for line in text.splitlines() if line.strip()]
+    return "\n    ".join([name] + lines[:WHY_LINES]) + "\n"
+
+
+def meson(path, reasons):
     passed = failed = skipped = 0
     with open(path) as log:
         for line in log:
@@ -29,12 +39,20 @@ def meson(path):
                 failed += 1
             elif test["result"] == "SKIP":
                 skipped += 1
+            if test["result"] not in ("OK", "SKIP"):
+                said = out + "\n" + test.get("stderr", "")
+                why = [line for line in said.splitlines() if not re.match(r"\[( RUN  |       OK |=====)", line)]
+                reasons.append(brief("%s: %s" % (test["name"], test["result"]), "\n".join(why)))
     return passed, failed, skipped
 
 
-def junit(path):
+def junit(path, reasons):
     passed = failed = skipped = 0
-    for suite in xml.etree.ElementTree.parse(path).getroot().iter("testsuite"):
+    root = xml.etree.ElementTree.parse(path).getroot()
+    for case in root.iter("testcase"):
+        for bad in case.findall("failure") + case.findall("error"):
+            reasons.append(brief("%s::%s" % (case.get("classname"), case.get("name")), bad.get("message", "")))
+    for suite in root.iter("testsuite"):
         bad = int(suite.get("failures")) + int(suite.get("errors"))
         skip = int(suite.get("skipped"))
         passed += int(suite.get("tests")) - bad - skip
@@ -44,12 +62,17 @@ def junit(path):
 
 
 def main():
-    kind, path = sys.argv[1:]
+    kind, path, *to = sys.argv[1:]
+    reasons = []
     try:
-        counts = {"meson": meson, "junit": junit}[kind](path)
+        counts = {"meson": meson, "junit": junit}[kind](path, reasons)
     except (OSError, ValueError, xml.etree.ElementTree.ParseError) as e:
         print("tally: %s" % e, file=sys.stderr)
         counts = 0, 1, 0
+        reasons.append("%s: no results: %s\n" % (path, e))
+    if to:
+        with open(to[0], "a", encoding="utf-8") as out:
+            out.writelines(reasons)
     print(*counts)
 
 

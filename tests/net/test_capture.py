@@ -8,6 +8,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 
@@ -172,7 +173,8 @@ def test_captures_come_and_go_under_traffic(ns, server, folder):
         assert server.descriptors() == before
     flood.send_signal(signal.SIGINT)
     said = flood.communicate(timeout=20)[0]
-    assert " 0% packet loss" in said or "pipe" in said, said
+    sent, answered = map(int, re.search(r"(\d+) packets transmitted, (\d+) received", said).groups())
+    assert sent > 10 and answered >= sent - 1, said  # it may be ended between a packet and its answer
     ping(ns)
 
 

@@ -4,6 +4,7 @@
 The helpers themselves are in test_bridge_helper.py.
 """
 
+import contextlib
 import os
 import signal
 import time
@@ -185,8 +186,11 @@ def test_a_helper_that_hangs_is_not_called_twice(ns):
 
 
 def descriptors(v):
-    return sorted(os.readlink("/proc/%d/fd/%s" % (v.proc.pid, fd)).partition("[")[0]
-                  for fd in os.listdir("/proc/%d/fd" % v.proc.pid))
+    found = []
+    for fd in os.listdir("/proc/%d/fd" % v.proc.pid):
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            found.append(os.readlink("/proc/%d/fd/%s" % (v.proc.pid, fd)).partition("[")[0])
+    return sorted(found)
 
 
 def test_no_descriptor_stays_open(ns, folder):
