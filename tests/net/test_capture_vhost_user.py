@@ -54,6 +54,11 @@ class Lan:
     def captures(self):
         return {row["id"]: row for row in self.ctl.run("query-captures")}
 
+    def wait_seen(self, count):
+        """Until every capture that runs has seen so many: what a flood has sent may still be in the rings."""
+        wait_until(lambda: all(row["seen"] >= count for row in self.captures().values() if row["running"]),
+                   timeout=30, what="%d frames are seen" % count)
+
     def __enter__(self):
         return self
 
@@ -82,6 +87,7 @@ def test_every_frame_is_there_whole_and_in_order(lan, folder, ring, workers):
         for n in range(300):
             lan.kernel.send(frame(n, size_of(n, 60, 1500)))
         assert_whole(vm.answer(), 300, 300)
+        lan.wait_seen(600)
         for capture in a, b:
             status, said = capture.end()
             assert status == 0 and " 0 dropped" in said
@@ -214,6 +220,7 @@ def test_a_full_disk_ends_that_capture_alone(lan, folder, workers):
             row, = lan.captures().values()
             assert row["running"]
             assert_whole(vm.flood(tx=100, first=2000), 100, 0)
+            lan.wait_seen(2100)
             status, said = other.end()
             assert status == 0
         assert len(fields(disk + "/a", "frame.number")) > 50  # and its blocks are whole
