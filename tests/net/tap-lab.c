@@ -8,6 +8,7 @@
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -166,10 +167,22 @@ int lab_packet_socket(const char *ifname)
 	return fd;
 }
 
+/* A veth hands frames to a queue of the processor that sends, here whoever enqueues or a timer: on two, the
+ * kernel may let a later one overtake. */
+static void stay_on_one_cpu(void)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET((size_t)sched_getcpu(), &cpus);
+	assert_int_equal(sched_setaffinity(0, sizeof(cpus), &cpus), 0);
+}
+
 int lab_slow_peer(const char *tbf)
 {
 	char line[200];
 
+	stay_on_one_cpu();
 	lab_run("ip link add v0 type veth peer v1 && ip link add br0 type bridge && "
 		"ip link set vm0 master br0 && ip link set v0 master br0 && ip link set v1 up && "
 		"ip link set v0 up && ip link set br0 up");
