@@ -14,7 +14,8 @@ cd "$(dirname "$0")/.."
 py=/usr/bin/python3 # Debian's, which has pytest and scapy
 logs=$(mktemp -d "${TMPDIR:-/tmp}/vmtap-test.XXXXXX")
 tally=$logs/tally
-reasons=$logs/reasons # why tests failed, briefly; said once more in the end
+reasons=$logs/reasons                 # why tests failed, briefly; said once more in the end
+export VMTAP_TEST_NOTES=$logs/notes # what else they have to say, said in the end
 failed_suites=()
 since=$SECONDS
 : >"$tally"
@@ -275,6 +276,10 @@ say "all suites"
 awk '{
 	t = $1; $1 = ""; s = $NF; f = $(NF-1); p = $(NF-2); NF -= 3
 	printf "%6d passed %4d failed %4d skipped %3d:%02d %s\n", p, f, s, t / 60, t % 60, $0 }' "$tally"
+if [ -s "$VMTAP_TEST_NOTES" ]; then
+	say "notes"
+	head -n 150 "$VMTAP_TEST_NOTES"
+fi
 if [ -s "$reasons" ]; then
 	printf '\n== what failed, on Linux %s, %s cores, %s\n' "$(uname -r)" "$(nproc)" \
 		"$(sysctl -n net.ipv4.tcp_congestion_control)"
