@@ -11,28 +11,35 @@ its own in the host's namespace:
 
 import hashlib
 import os
+import time
 
 import pytest
 
 from guest import Guest, Nic, Transfer
-from netns import Failed, Netns, end
+from netns import Netns, end
+from notes import note
+from standing import Watch
 from vmtap import Vmtap
 
 SIZE = 4 << 20
+LOSSY = 256 << 10  # over UDP nothing holds a sender back, and what is lost is sent again when a timer says so
 JUMBO = 9000
+SLOW = 12     # seconds after which a transfer is looked at; the usual ones take three
+PATIENT = 240  # seconds that one may take
 
 
 class Link:
     """@port: vmtap's description; @netdev: QEMU's; {dir} is a folder. @vmtap_first: QEMU can
     only connect to what listens already."""
 
-    def __init__(self, number, name, port, netdev, vmtap_first=True, dhcp=False, jumbo=False):
+    def __init__(self, number, name, port, netdev, vmtap_first=True, dhcp=False, jumbo=False, size=SIZE):
         self.name = name
         self.port = port
         self.netdev = netdev
         self.vmtap_first = vmtap_first
         self.dhcp = dhcp
         self.jumbo = jumbo
+        self.size = size
         self.tap = "vm%d" % number
         self.mac = "52:54:00:09:00:%02x" % number
         self.bridge = "br%d" % number if dhcp else None
@@ -55,7 +62,7 @@ LINKS = [
          jumbo=True),
     Link(6, "dgram-udp4", "dgram,local.host=127.0.0.1,local.port=7006,remote.host=127.0.0.1,remote.port=7106",
          "dgram,local.type=inet,local.host=127.0.0.1,local.port=7106,"
-         "remote.type=inet,remote.host=127.0.0.1,remote.port=7006"),
+         "remote.type=inet,remote.host=127.0.0.1,remote.port=7006", size=LOSSY),
 ]
 
 
@@ -66,6 +73,7 @@ class Lab:
         self.image = image
         self.folder = folder
         self.vmtaps = {}
+        self.pictures = set()
         self.ns = Netns()
         try:
             self._start()
@@ -85,7 +93,9 @@ class Lab:
             if not link.vmtap_first:
                 self._start_vmtap(link)
             self._address(link)
-        self.digest = self.guest.ok("head -c %d /dev/urandom >/tmp/data; sha256sum </tmp/data" % SIZE).split()[0]
+        self.guest.ok("head -c %d /dev/urandom >/tmp/data" % SIZE)
+        self.digest = {size: self.guest.ok("head -c %d /tmp/data | sha256sum" % size).split()[0]
+                       for size in (SIZE, LOSSY)}
 
     def _start_vmtap(self, link):
         tap = "tap,ifname=%s,script=no,downscript=no" % link.tap
@@ -137,24 +147,29 @@ class Lab:
 
     def transfer(self, link, version, up, down):
         """@up, @down: is there data in this direction?"""
-        try:
-            self._transfer(link, version, up, down)
-        except Exception as e:
-            raise Failed("%s\n%s" % (e, self.standing(link))) from e
+        begun = time.monotonic()
+        with Watch(self.ns, self.vmtaps[link.name], self.guest, link.tap, SLOW,
+                   lambda picture: self.slow(link, picture)) as watch:
+            try:
+                self._transfer(link, version, up, down)
+            finally:
+                took = time.monotonic() - begun
+        if watch.picture:
+            note("%s, IPv%d%s%s: %d KiB took %.1f s" % (
+                link.name, version, ", up" if up else "", ", down" if down else "", link.size >> 10, took))
 
-    def standing(self, link):
-        """Where everything stands on a link that does not go on: queues, retransmissions, drops."""
-        with self.ns.enter():
-            host = self.ns.run("ss -tinmo; ss -uanm; ip -s link show dev %s; nstat -s; uptime" % link.tap, check=False)
-        guest = self.guest.run("cat /proc/net/tcp* /proc/net/snmp; grep %s /proc/net/dev" % link.eth)
-        return "--- host\n%s%s--- guest\n%s" % (host.stdout, host.stderr, guest[1])
+    def slow(self, link, picture):
+        """A transfer goes on for long: the first of a link is worth a look."""
+        if link.name not in self.pictures:
+            self.pictures.add(link.name)
+            note("%s:\n%s" % (link.name, picture))
 
     def _transfer(self, link, version, up, down):
-        data = os.urandom(SIZE) if down else b""
-        host = Transfer(self.ns, link.host[version], data)
-        answer = self.guest.ok("nc %s %d <%s | sha256sum" % (
-            link.host[version], host.port, "/tmp/data" if up else "/dev/null"))
-        assert host.result() == (self.digest if up else hashlib.sha256(b"").hexdigest())
+        data = os.urandom(link.size) if down else b""
+        host = Transfer(self.ns, link.host[version], data, PATIENT)
+        answer = self.guest.ok("%s | nc %s %d | sha256sum" % (
+            "head -c %d /tmp/data" % link.size if up else ":", link.host[version], host.port), PATIENT)
+        assert host.result() == (self.digest[link.size] if up else hashlib.sha256(b"").hexdigest())
         assert answer.split()[0] == hashlib.sha256(data).hexdigest()
 
     def logs(self):
