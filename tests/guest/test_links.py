@@ -25,7 +25,7 @@ SIZE = 4 << 20
 LOSSY = 256 << 10  # over UDP nothing holds a sender back, and what is lost is sent again when a timer says so
 JUMBO = 9000
 SLOW = 12     # seconds after which a transfer is looked at; the usual ones take three
-PATIENT = 240  # seconds that one may take
+PATIENT = 90  # seconds that one may take
 
 
 class Link:

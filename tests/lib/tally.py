@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Count tests: tally.py meson TESTLOG.json | junit RESULTS.xml [REASONS], prints "PASSED FAILED SKIPPED".
+"""Count tests: tally.py meson TESTLOG.json | junit RESULTS.xml [REASONS [IDS]], prints "PASSED FAILED SKIPPED".
 
-To the file REASONS are added, for each that failed, its name and the first lines of why.
+To the file REASONS are added, for each that failed, its name and the first lines of why. Of pytest's tests, the
+names by which to run them again are written to the file IDS (with junit_family=xunit1, which says in what file).
 
 A cmocka program counts with its claims; one that failed without saying which (a crash, a
 sanitizer's report, a time-out) counts as one failure more. Missing results are a failure.
@@ -22,7 +23,7 @@ def brief(name, text):
     return "\n    ".join([name] + lines[:WHY_LINES]) + "\n"
 
 
-def meson(path, reasons):
+def meson(path, reasons, ids):
     passed = failed = skipped = 0
     with open(path) as log:
         for line in log:
@@ -46,12 +47,20 @@ def meson(path, reasons):
     return passed, failed, skipped
 
 
-def junit(path, reasons):
+def node_id(case):
+    file, name = case.get("file", ""), case.get("classname", "")
+    inner = name[len(file[:-len(".py")]):].strip(".").split(".")
+    return "::".join([file, *filter(None, inner), case.get("name", "")])
+
+
+def junit(path, reasons, ids):
     passed = failed = skipped = 0
     root = xml.etree.ElementTree.parse(path).getroot()
     for case in root.iter("testcase"):
         for bad in case.findall("failure") + case.findall("error"):
-            reasons.append(brief("%s::%s" % (case.get("classname"), case.get("name")), bad.get("message", "")))
+            reasons.append(brief(node_id(case), bad.get("message", "")))
+            if node_id(case) not in ids:
+                ids.append(node_id(case))
     for suite in root.iter("testsuite"):
         bad = int(suite.get("failures")) + int(suite.get("errors"))
         skip = int(suite.get("skipped"))
@@ -63,9 +72,9 @@ def junit(path, reasons):
 
 def main():
     kind, path, *to = sys.argv[1:]
-    reasons = []
+    reasons, ids = [], []
     try:
-        counts = {"meson": meson, "junit": junit}[kind](path, reasons)
+        counts = {"meson": meson, "junit": junit}[kind](path, reasons, ids)
     except (OSError, ValueError, xml.etree.ElementTree.ParseError) as e:
         print("tally: %s" % e, file=sys.stderr)
         counts = 0, 1, 0
@@ -73,6 +82,9 @@ def main():
     if to:
         with open(to[0], "a", encoding="utf-8") as out:
             out.writelines(reasons)
+    if to[1:]:
+        with open(to[1], "w", encoding="utf-8") as out:
+            out.writelines(name + "\n" for name in ids)
     print(*counts)
 
 
