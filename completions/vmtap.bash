@@ -91,7 +91,7 @@ _vmtap() {
 	for ((i = 1; i < ${#words[@]}; i++)); do
 		case $options${words[i]} in
 		true--) options=false ;;
-		true-c | true--config | true--log-format | true--stats | true--engine | true--workers | true--cpus | true--poll-us | true--control | true--control-mode | true--control-group | true--metrics | true--timeout | true--source | true--vlan | true-[wfsQCWi]) ((i++)) ;; # and its value
+		true-c | true--config | true--log-format | true--stats | true--engine | true--workers | true--cpus | true--poll-us | true--control | true--control-mode | true--control-group | true--metrics | true--timeout | true--source | true--vlan | true--pid | true--cmdline | true-[wfsQCWi]) ((i++)) ;; # and its value
 		true-*) ;;
 		*)
 			if [[ $command ]]; then

@@ -409,10 +409,10 @@ struct vmtap_keeper {
 	void *opaque;
 };
 
-/** vmtap_set_keeper() - Before ports are opened. @keeper is copied. Since version 0.2. */
+/** vmtap_set_keeper() - Before ports are opened. @keeper is copied. */
 void vmtap_set_keeper(struct vmtap *v, const struct vmtap_keeper *keeper);
 /** vmtap_leave_kept() - The program ends and may come again: from now on, what ports have with the keeper stays
- *  there when they close. Since version 0.2. */
+ *  there when they close. */
 void vmtap_leave_kept(struct vmtap *v);
 
 /** vmtap_version() - VMTAP_VERSION of the library that runs. */
@@ -497,7 +497,7 @@ void vmtap_port_set_poll(struct vmtap_port *port, bool on);
  * @spec: as for vmtap_port_open(), of the port's own type. Only keys whose vmtap_key_info says that they are
  *        live are looked at; one that is missing is what it is by default
  *
- * The port goes on: no frame is lost, nothing is opened anew. Since version 0.2.
+ * The port goes on: no frame is lost, nothing is opened anew.
  * Return: 0; -EINVAL: no such description, of another type, or out of range, and nothing was changed; -EBUSY,
  * -EPIPE, -ENOMEM as vmtap_port_set_limit().
  */
@@ -550,13 +550,12 @@ struct vmtap_limit {
  * @limit: borrowed; NULL: no limit
  *
  * What descriptions call rate=, burst=, pps= and, for one way, rx-rate= and the like. May be called at any time.
- * Since version 0.2. Return: 0; -EINVAL: out of range; -EBUSY: with vhost=on, of the port or its peer,
+ * Return: 0; -EINVAL: out of range; -EBUSY: with vhost=on, of the port or its peer,
  * the kernel carries the frames; -EPIPE: the port is closed; -ENOMEM.
  */
 int vmtap_port_set_limit(struct vmtap_port *port, enum vmtap_direction direction,
 			 const struct vmtap_limit *limit, struct vmtap_error *err);
-/** vmtap_port_limit() - The limit in force, all zero when there is none; @size is sizeof(*limit).
- *  Since version 0.2. */
+/** vmtap_port_limit() - The limit in force, all zero when there is none; @size is sizeof(*limit). */
 void vmtap_port_limit(const struct vmtap_port *port, enum vmtap_direction direction,
 		      struct vmtap_limit *limit, size_t size);
 
@@ -567,12 +566,11 @@ void vmtap_port_limit(const struct vmtap_port *port, enum vmtap_direction direct
  *
  * Frames whose sender claims to have another address are dropped and counted (VMTAP_DROP_FILTERED): vmtap(1),
  * "Filters", has what is looked at. May be called at any time.
- * Since version 0.2. Return: 0; -EINVAL: not such a list; -EBUSY, -EPIPE, -ENOMEM as vmtap_port_set_limit().
+ * Return: 0; -EINVAL: not such a list; -EBUSY, -EPIPE, -ENOMEM as vmtap_port_set_limit().
  */
 int vmtap_port_set_filter(struct vmtap_port *port, const char *macs, const char *ips,
 			  struct vmtap_error *err);
-/** vmtap_port_mac_filter(), vmtap_port_ip_filter() - As it was set; NULL: any. Borrowed until it is set again.
- *  Since version 0.2. */
+/** vmtap_port_mac_filter(), vmtap_port_ip_filter() - As it was set; NULL: any. Borrowed until it is set again. */
 const char *vmtap_port_mac_filter(const struct vmtap_port *port);
 const char *vmtap_port_ip_filter(const struct vmtap_port *port);
 
@@ -1250,7 +1248,7 @@ struct vmtap_key_info {
 	const char *def;  /* what happens without it */
 	const char *help;
 	bool required;
-	bool live; /* vmtap_port_change() can change it; since version 0.2 */
+	bool live; /* vmtap_port_change() can change it */
 };
 
 /** struct vmtap_type_info - One port type; all strings static. */
@@ -1268,7 +1266,7 @@ const struct vmtap_type_info *vmtap_type_info(unsigned index);
 const struct vmtap_type_info *vmtap_switch_info(void);
 
 /** vmtap_common_info() - The @index-th key that all port types have, from 0; NULL beyond the last. The first is
- *  `id`, which vmtap_type_info() has as well. Static. Since version 0.2. */
+ *  `id`, which vmtap_type_info() has as well. Static. */
 const struct vmtap_key_info *vmtap_common_info(unsigned index);
 
 #pragma GCC visibility pop
