@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The figures that are asked for. A figure is a ratio within one run, or stands for itself."""
-from benches import FRAME_SIZES, GSO_SIZE, THROTTLES
+from benches import FRAME_SIZES, GSO_SIZE, THROTTLE_SHARES, THROTTLES
 from report import Requirement
 
 
@@ -69,9 +69,14 @@ def _growth(links):
 
 
 def _throttle():
-    for test in THROTTLES:
-        yield Requirement("throttle", "", test, "of_limit", ">=", 0.98)
-        yield Requirement("throttle", "", test, "of_limit", "<=", 1.02)
+    for test in (*THROTTLES, *THROTTLE_SHARES[:-1]):
+        for metric in ("of_limit_tx", "of_limit_rx"):
+            yield Requirement("throttle", "", test, metric, ">=", 0.98)
+            yield Requirement("throttle", "", test, metric, "<=", 1.02)
+    # Ours: as near to each other as to the limit, also where the loop and not the limit is what holds them back.
+    for test in THROTTLE_SHARES:
+        yield Requirement("throttle", "", test, "least_share", ">=", 0.98)
+        yield Requirement("throttle", "", test, "most_share", "<=", 1.02)
 
 
 def _paths():

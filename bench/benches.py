@@ -6,7 +6,9 @@ SOCKET_MODES = ("stream", "dgram")
 NAMES = ("limit", "relay", "share", "loss", "vhost", "bulk", "guest", "growth", "throttle", "switch",
          "capture")
 FRAME_SIZES = (64, 1500)
-THROTTLES = ("rate-1M", "rate-10M", "rate-100M", "rate-1G", "rate-10G")
+THROTTLES = ("rate-1M", "rate-10M", "rate-100M", "rate-1G", "rate-10G", "pps-1k", "pps-1M",
+             "change-1G-10M", "change-10M-1G")
+THROTTLE_SHARES = ("share-2-1G", "share-8-100M", "share-32-10G")  # the last is more than a core carries
 GSO_SIZE = 65226  # what 45 segments of 1448 bytes make with their headers
 SWEEP = (64, 256, 1500, 4096, 16384, GSO_SIZE, 65535)
 TRICKLE_PPS = 10000
@@ -26,7 +28,7 @@ TESTS = {
     "bulk": [f"{way}:{size}" for way in ("guest-tap", "tap-guest") for size in SWEEP],
     "guest": ["idle", "tcp-up", "tcp-down", "udp-up", "udp-down", "ping"],
     "growth": ["idle:1", "one:64", "spread:64"],
-    "throttle": list(THROTTLES),
+    "throttle": [*THROTTLES, *THROTTLE_SHARES],
     "switch": [f"{way}:{size}" for way in ("guest-tap", "tap-guest") for size in (64, 1500, GSO_SIZE)],
     "capture": [f"{way}:{size}" for way in ("guest-tap", "tap-guest") for size in FRAME_SIZES],
 }
@@ -57,7 +59,9 @@ KEPT = {
     "one": ("us_per_frame", "growth"),
     "spread": ("us_per_frame", "pps"),
     "capture": ("captured", "missed"),
-    **{test: ("of_limit", "mbps", "cpu") for test in THROTTLES},
+    **{test: ("of_limit_tx", "of_limit_rx", "mbps", "cpu", "stopped_ms") for test in THROTTLES},
+    **{test: ("least_share", "most_share", "of_limit_tx", "of_limit_rx", "mbps", "cpu", "stopped_ms")
+       for test in THROTTLE_SHARES},
 }
 
 # No figure is asked of these, but they are mentioned when they are not 0.

@@ -11,8 +11,8 @@ socket: frames a second, CPU, latency, idle), share (does a flood one way starve
 loss (is anything lost that the kernel had not dropped?), vhost (vhost-user, DPDK is the front
 end), bulk (vhost-user, frames of 64 bytes to 64 KiB with segmentation left to the receiver), guest
 (a Linux guest in QEMU), growth (1 to 256 links in one process), throttle (how near does a
-port come to its limit?), switch and capture (what a switch of 8 ports, and a capture to a file, leave
-of a plain link's rate).
+port come to its limit, and do several alike?), switch and capture (what a switch of 8 ports, and a
+capture to a file, leave of a plain link's rate).
 
 peers: raw, raw-uring and raw-cold (no back end: the limit of one thread, with a system call a frame,
 with io_uring, and with io_uring and memory that is in no cache), qemu, vde, bare and bare-uring
@@ -45,8 +45,8 @@ def parser():
     p.add_argument("--tests", nargs="+", metavar="TEST",
                    help="instead of the usual ones of the one bench named; README.md lists them")
     p.add_argument("--reps", type=int, default=env("REPS", "3"), help="repetitions (%(default)s)")
-    p.add_argument("--secs", type=float, default=env("SECS", "1"),
-                   help="length of a test (%(default)s); in a guest four times that")
+    p.add_argument("--secs", type=float, default=env("SECS"),
+                   help="length of a test (1; in throttle 10); in a guest four times that")
     p.add_argument("--loss-frames", type=float, default=env("LOSS_FRAMES", "1e7"),
                    help="frames each way in loss (%(default)s)")
     p.add_argument("--loss-secs", type=float, default=600,
@@ -86,6 +86,8 @@ def options(argv):
         setattr(o, name, value or list(known))
     for name in ("peers", "tests", "loss_peers"):
         setattr(o, name, getattr(o, name) or env(name.upper(), "").split())
+    o.throttle_secs = 10 if o.secs is None else o.secs
+    o.secs = 1 if o.secs is None else o.secs
     if o.reps < 1 or not 0.05 <= o.secs <= 600 or o.loss_frames < 1:
         p.error("--reps, --secs or --loss-frames is out of range")
     if min(o.links) < 1 or max(o.links) > 1024:

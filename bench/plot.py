@@ -18,7 +18,8 @@ BOUNDS = ("#adb5bd", "#868e96", "#ced4da")
 
 BETTER = {"pps": "more is better", "gbps": "more is better", "mbps": "more is better",
           "up_pps": "more is better", "down_pps": "more is better",
-          "delivered": "more is better", "share": "0.5 is even", "of_limit": "1 is exact", "stall_up": "more is better"}
+          "delivered": "more is better", "share": "0.5 is even", "of_limit_tx": "1 is exact",
+          "of_limit_rx": "1 is exact", "stall_up": "more is better"}
 TITLES = {"us_per_frame": "CPU time of the back end, us a frame",
           "pps": "thousand frames a second", "gbps": "Gbit a second", "mbps": "Mbit a second",
           "rtt_p50": "latency, us, median", "rtt_p99": "latency, us, 99th percentile",
@@ -27,7 +28,9 @@ TITLES = {"us_per_frame": "CPU time of the back end, us a frame",
           "rss_kib": "resident memory, KiB", "cpu_per_gbit": "CPU seconds a Gbit",
           "kib_per_link": "memory, KiB for each further link", "add_us": "us to add a link",
           "last_us": "us to add the last link", "close_us": "us to close a link", "growth": "CPU a frame, to that of one link",
-          "of_limit": "what passed, of the limit",
+          "of_limit_tx": "what left, of the limit", "of_limit_rx": "what entered, of the limit",
+          "stopped_ms": "how long the machine stopped it, ms",
+          "least_share": "the port with the least, to the mean", "most_share": "the port with the most, to the mean",
           "delivered": "share of the trickle that came through"}
 LEFT_OUT = {"up_sent", "down_sent", "up_late", "down_late", "tap_dropped", "up_lost", "down_lost"}
 

@@ -32,7 +32,11 @@ METRICS = {
     "last_us": ("us for the last", 1),
     "close_us": ("us to close one", 1),
     "growth": ("CPU to that of 1", 1),
-    "of_limit": ("of the limit", 1),
+    "of_limit_tx": ("of limit, out", 1),
+    "of_limit_rx": ("of limit, in", 1),
+    "least_share": ("least, to mean", 1),
+    "most_share": ("most, to mean", 1),
+    "stopped_ms": ("ms stopped", 1),
     "captured": ("captured", 1),
     "missed": ("share missed", 1),
 }

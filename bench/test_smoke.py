@@ -121,7 +121,9 @@ def test_growth(run):
 def test_throttle(run):
     out = run("throttle")
     out.check("throttle")
-    assert out.tests() == set(benches.THROTTLES)
+    assert out.tests() == set(benches.TESTS["throttle"])
+    changed = next(r for r in out.data["runs"] if r["test"] == "change-1G-10M")
+    assert changed["mbps"] < 1000, "the first limit is still in force"
 
 
 def test_switch(run):

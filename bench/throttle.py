@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Throttle: how near to its limit does a port come, from 1 Mbit/s to 10 Gbit/s?"""
+"""Throttle: how near to its limit does a port come, and several in one loop to each other?"""
 import benches
 from backend import BackendError
 from growth import Library
@@ -12,6 +12,11 @@ class ThrottlePlan(Plan):
 
     def __init__(self, o, rep, tests):
         super().__init__(o, "throttle", Library, "null to null", rep, tests)
+        self.test_secs = o.throttle_secs
+
+    def length(self, o, test):
+        before = o.throttle_secs / 2 if test.startswith("change") else WARM_SECS
+        return o.throttle_secs + before
 
     def measure(self, env):
         argv = [env.program("throttle"), "-d", str(self.test_secs), "-w", str(WARM_SECS), *self.tests]
