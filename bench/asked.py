@@ -68,6 +68,16 @@ def _growth(links):
             yield Requirement("growth", "", f"one:{n}", "growth", "<=", 1.1)
 
 
+def _control(ports):
+    for command in ("add-tap", "add-guest"):
+        yield Requirement("control", "", f"{command}:{ports}", "cmd_p50", "<", 5)
+    yield Requirement("control", "", f"query-stats:{ports}", "cmd_p50", "<", 10)
+    yield Requirement("control", "", f"idle:{ports}", "cpu", "<=", 0)
+    yield Requirement("control", "", f"idle:{ports}", "wakeups", "<=", 0)
+    # Two ports are a link.
+    yield Requirement("control", "", f"idle:{ports}", "kib_per_port", "<=", 150)
+
+
 def _throttle():
     for test in (*THROTTLES, *THROTTLE_SHARES[:-1]):
         for metric in ("of_limit_tx", "of_limit_rx"):
@@ -86,7 +96,7 @@ def _paths():
             yield Requirement("capture", "", f"{way}:{size}", "pps", ">=", 0.5, "vmtap-link")
 
 
-def requirements(loss_frames, links=()):
+def requirements(loss_frames, links=(), ports=0):
     """What is asked for; loss_frames: how many have to be sent each way."""
     yield from _relay()
     for test in ("trickle-up:64", "trickle-down:64"):
@@ -96,5 +106,6 @@ def requirements(loss_frames, links=()):
     yield from _bulk()
     yield from _guest()
     yield from _growth(links)
+    yield from _control(ports)
     yield from _throttle()
     yield from _paths()

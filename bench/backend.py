@@ -71,6 +71,12 @@ class Kind:
         return list(self.commands)
 
 
+def before_connect(kind):
+    """Program and options of a vmtap, for another command than connect."""
+    words = kind.commands["vhost-user"]
+    return words[:words.index("connect")]
+
+
 def need(program):
     if not shutil.which(program):
         raise BackendError(f"{program} is not installed; scripts/deps.sh bench")

@@ -137,7 +137,7 @@ def inside(o, kinds, todo, remarks):
     for (who, what), count in bench.odd.items():
         bench.results.note(f"{who}: {count:.0f} {what}")
     candidates = {k.name: k.polls for k in kinds if not k.reference}
-    verdicts = report.judge(bench.results, asked.requirements(o.loss_frames, o.links), candidates)
+    verdicts = report.judge(bench.results, asked.requirements(o.loss_frames, o.links, o.ports), candidates)
     publish.publish(bench, o, kinds, machine, verdicts, stolen, others)
     if not whole:
         return EXIT_TIME

@@ -3,12 +3,14 @@
 from report import Sample
 
 SOCKET_MODES = ("stream", "dgram")
-NAMES = ("limit", "relay", "share", "loss", "vhost", "bulk", "guest", "growth", "throttle", "switch",
-         "capture")
+NAMES = ("limit", "relay", "share", "loss", "vhost", "bulk", "guest", "growth", "control",
+         "throttle", "switch", "capture")
 FRAME_SIZES = (64, 1500)
 THROTTLES = ("rate-1M", "rate-10M", "rate-100M", "rate-1G", "rate-10G", "pps-1k", "pps-1M",
              "change-1G-10M", "change-10M-1G")
 THROTTLE_SHARES = ("share-2-1G", "share-8-100M", "share-32-10G")  # the last is more than a core carries
+# Of vmtap serve: what adds and closes ports, and what asks for something about all of them.
+COMMANDS = ("add-tap", "add-guest", "connect", "query-stats", "query-queues", "query-ports", "del-tap", "del-guest")
 GSO_SIZE = 65226  # what 45 segments of 1448 bytes make with their headers
 SWEEP = (64, 256, 1500, 4096, 16384, GSO_SIZE, 65535)
 TRICKLE_PPS = 10000
@@ -28,6 +30,7 @@ TESTS = {
     "bulk": [f"{way}:{size}" for way in ("guest-tap", "tap-guest") for size in SWEEP],
     "guest": ["idle", "tcp-up", "tcp-down", "udp-up", "udp-down", "ping"],
     "growth": ["idle:1", "one:64", "spread:64"],
+    "control": ["idle:1", "query-stats", "query-queues", "query-ports"],
     "throttle": [*THROTTLES, *THROTTLE_SHARES],
     "switch": [f"{way}:{size}" for way in ("guest-tap", "tap-guest") for size in (64, 1500, GSO_SIZE)],
     "capture": [f"{way}:{size}" for way in ("guest-tap", "tap-guest") for size in FRAME_SIZES],
@@ -46,7 +49,7 @@ KEPT = {
     "trickle-down": ("delivered",),
     "ping": ("rtt_p50", "rtt_p99"),
     "echo": ("rtt_p50", "rtt_p99"),
-    "idle": ("cpu", "wakeups", "rss_kib"),
+    "idle": ("cpu", "wakeups", "rss_kib", "kib_per_port"),
     "loss": ("up_sent", "up_lost", "up_late", "down_sent", "tap_dropped", "down_lost", "down_late",
              "stall_up"),
     "tcp-up": ("cpu_per_gbit", "mbps"),
@@ -58,6 +61,7 @@ KEPT = {
     "close": ("close_us",),
     "one": ("us_per_frame", "growth"),
     "spread": ("us_per_frame", "pps"),
+    **{test: ("cmd_cpu", "cmd_p50", "cmd_max") for test in COMMANDS},
     "capture": ("captured", "missed"),
     **{test: ("of_limit_tx", "of_limit_rx", "mbps", "cpu", "stopped_ms") for test in THROTTLES},
     **{test: ("least_share", "most_share", "of_limit_tx", "of_limit_rx", "mbps", "cpu", "stopped_ms")
@@ -109,8 +113,9 @@ def test_name(f):
         name += f":{f['size']:.0f}"
     if f.get("batch", 1) > 1:
         name += f":{f['batch']:.0f}"
-    if "links" in f:
-        name += f":{f['links']:.0f}"
+    for many in ("links", "ports"):
+        if many in f:
+            name += f":{f[many]:.0f}"
     if f.get("pause_us"):
         name += f":{f['pause_us']:.0f}"
     return name

@@ -31,6 +31,15 @@ def wakeups(pid):
                for task in os.listdir(f"/proc/{pid}/task"))
 
 
+def at_rest(pid, secs):
+    """What a process takes that is said to do nothing."""
+    time.sleep(WARM_SECS)
+    cpu, woken = cpu_of([pid]), wakeups(pid)
+    time.sleep(secs)
+    return {"cpu": (cpu_of([pid]) - cpu) / secs, "wakeups": (wakeups(pid) - woken) / secs,
+            "rss_kib": status(pid, "VmRSS")}
+
+
 class Links(Process):
     """bench-links, from `with` to its end."""
 
@@ -86,7 +95,7 @@ class GrowthPlan(Plan):
         pid, moving = links.process.pid, []
         for test in self.tests:
             if test.startswith("idle"):
-                yield self.idle(pid, links.cnt, float(test.split(":")[1]))
+                yield {"test": "idle", "links": links.cnt, **at_rest(pid, float(test.split(":")[1]))}
             else:
                 moving.append(test)
         program = env.o.load if self.port == "stream" else env.program("front")
@@ -103,14 +112,6 @@ class GrowthPlan(Plan):
     def own_kib(pid):
         """Guest memory that is mapped is the guest's."""
         return status(pid, "VmRSS") - status(pid, "RssShmem")
-
-    @staticmethod
-    def idle(pid, cnt, secs):
-        time.sleep(WARM_SECS)
-        cpu, woken = cpu_of([pid]), wakeups(pid)
-        time.sleep(secs)
-        return {"test": "idle", "links": cnt, "cpu": (cpu_of([pid]) - cpu) / secs,
-                "wakeups": (wakeups(pid) - woken) / secs, "rss_kib": status(pid, "VmRSS")}
 
     def compared(self, fields, cnt):
         """With what the first number of links needed."""

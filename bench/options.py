@@ -10,9 +10,9 @@ benches, all by default: limit (what the kernel lets one thread do with a TAP), 
 socket: frames a second, CPU, latency, idle), share (does a flood one way starve the other?),
 loss (is anything lost that the kernel had not dropped?), vhost (vhost-user, DPDK is the front
 end), bulk (vhost-user, frames of 64 bytes to 64 KiB with segmentation left to the receiver), guest
-(a Linux guest in QEMU), growth (1 to 256 links in one process), throttle (how near does a
-port come to its limit, and do several alike?), switch and capture (what a switch of 8 ports, and a
-capture to a file, leave of a plain link's rate).
+(a Linux guest in QEMU), growth (1 to 256 links in one process), control (commands of vmtap serve
+with 256 ports), throttle (how near does a port come to its limit, and do several alike?), switch and
+capture (what a switch of 8 ports, and a capture to a file, leave of a plain link's rate).
 
 peers: raw, raw-uring and raw-cold (no back end: the limit of one thread, with a system call a frame,
 with io_uring, and with io_uring and memory that is in no cache), qemu, vde, bare and bare-uring
@@ -27,7 +27,7 @@ exit status: 0 measured; 1 a required figure was missed (only with --strict); 2 
 something needed is missing; 3 a run failed; 124 the time was up.
 
 The environment sets the defaults: BENCHES PEERS MODES TESTS REPS SECS LOSS_FRAMES LOSS_PEERS LINKS
-JSON SVG STRICT=1, as in "make bench REPS=5 PEERS='qemu vmtap'"; QEMU names another qemu-system
+PORTS JSON SVG STRICT=1, as in "make bench REPS=5 PEERS='qemu vmtap'"; QEMU names another qemu-system
 program. bench/README.md explains the figures.
 """
 
@@ -56,6 +56,8 @@ def parser():
     p.add_argument("--links", nargs="+", type=int, metavar="N",
                    default=[int(n) for n in env("LINKS", "1 8 64 256").split()],
                    help="numbers of links in growth (1 8 64 256)")
+    p.add_argument("--ports", type=int, metavar="N", default=env("PORTS", "256"),
+                   help="number of ports in control (%(default)s)")
     p.add_argument("--json", metavar="FILE", default=env("JSON"),
                    help="write everything there as well")
     p.add_argument("--svg", metavar="FILE", default=env("SVG"), help="draw it there as well")
@@ -92,6 +94,8 @@ def options(argv):
         p.error("--reps, --secs or --loss-frames is out of range")
     if min(o.links) < 1 or max(o.links) > 1024:
         p.error("--links: from 1 to 1024")
+    if not 2 <= o.ports <= 2048 or o.ports % 2:
+        p.error("--ports: an even number from 2 to 2048")
     if o.tests and len(o.bench) != 1:
         p.error("--tests: name one bench")
     o.loss_frames = int(o.loss_frames)

@@ -5,7 +5,7 @@ import os
 import re
 import socket
 
-from backend import TAP, VMTAP_SOCKET, VMTAP_TAP, BackendError, Kind
+from backend import TAP, VMTAP_SOCKET, VMTAP_TAP, BackendError, Kind, before_connect
 from bulk import BulkPlan
 from running import Process
 
@@ -33,17 +33,13 @@ def link_of(kind):
 
 def switch_of(kind):
     """The same two ports, and others that nobody talks to, which swallow what is flooded."""
-    program, *options = kind.commands["vhost-user"]
-    options = options[:options.index("connect")]
     silent = ["null"] * (SWITCH_PORTS - 2)
-    return Kind(kind.name, {"vhost-user": [program, *options, "connect", "switch", VMTAP_TAP,
+    return Kind(kind.name, {"vhost-user": [*before_connect(kind), "connect", "switch", VMTAP_TAP,
                                            VMTAP_SOCKET["vhost-user"], *silent]}, kind.version)
 
 
 def serve_of(kind):
-    program, *options = kind.commands["vhost-user"]
-    options = options[:options.index("connect")]
-    return Kind(kind.name, {"vhost-user": [program, *options, "--control", "{sock}.control", "-c", "{sock}.conf",
+    return Kind(kind.name, {"vhost-user": [*before_connect(kind), "--control", "{sock}.control", "-c", "{sock}.conf",
                                            "serve"]}, kind.version)
 
 

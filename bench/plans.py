@@ -6,6 +6,7 @@ import time
 import benches
 from backend import TAP, BackendError
 from bulk import BulkPlan
+from control import ControlPlan
 from growth import GrowthPlan
 from linuxguest import GuestPlan
 from paths import CapturePlan, SwitchPlan, link_of, serve_of, switch_of
@@ -179,6 +180,13 @@ def growth_plans(o, bench, kinds, rep):
             yield GrowthPlan(o, mode, queues, rep, tests_of(o, bench))
 
 
+def control_plans(o, bench, kinds, rep):
+    for kind in kinds:
+        if not kind.reference and not kind.polls and "connect" in kind.commands.get("vhost-user", ()):
+            for port in ("vhost-user", "stream"):
+                yield ControlPlan(o, kind, port, rep, tests_of(o, bench))
+
+
 def throttle_plans(o, bench, kinds, rep):
     if any(not k.reference for k in kinds):
         yield ThrottlePlan(o, rep, tests_of(o, bench))
@@ -199,8 +207,8 @@ def path_plans(o, bench, kinds, rep):
 
 MAKERS = {"limit": limit_plans, "relay": socket_plans, "share": socket_plans,
           "loss": socket_plans, "vhost": vhost_plans, "bulk": vhost_plans, "guest": guest_plans,
-          "growth": growth_plans, "throttle": throttle_plans, "switch": path_plans,
-          "capture": path_plans}
+          "growth": growth_plans, "control": control_plans, "throttle": throttle_plans,
+          "switch": path_plans, "capture": path_plans}
 
 
 def plans(o, kinds):

@@ -118,6 +118,16 @@ def test_growth(run):
     assert {"add:3", "used:3", "idle:3", "one:3", "spread:3"} <= out.tests()
 
 
+def test_control(run):
+    out = run("control", "--peers", "vmtap", "--ports", "6", "--tests", "idle:0.1", "query-stats", "query-queues",
+              "query-ports")
+    out.check("control")
+    assert {m["mode"] for m in out.data["medians"]} == {"vhost-user", "stream"}
+    assert {f"{command}:6" for command in benches.COMMANDS} | {"idle:6"} == out.tests()
+    judged = {(v["test"], v["metric"]) for v in out.data["required"]}
+    assert {("add-tap:6", "cmd_p50"), ("query-stats:6", "cmd_p50"), ("idle:6", "kib_per_port")} <= judged
+
+
 def test_throttle(run):
     out = run("throttle")
     out.check("throttle")
