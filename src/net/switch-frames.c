@@ -190,6 +190,15 @@ static bool is_station(const uint8_t *mac)
 	return !(mac[0] & 1) && memcmp(mac, zero, sizeof(zero)) != 0;
 }
 
+static void moved(struct net_switch *sw, const struct switch_member *to)
+{
+	sw->s.moves++;
+	if (sw->movers[0] == to)
+		return;
+	sw->movers[1] = sw->movers[0];
+	sw->movers[0] = to;
+}
+
 static void learn(struct look *k)
 {
 	struct net_switch *sw = k->from->sw;
@@ -204,7 +213,7 @@ static void learn(struct look *k)
 		switch_learned(sw);
 		break;
 	case MACTABLE_MOVED:
-		sw->s.moves++;
+		moved(sw, k->from);
 		break;
 	case MACTABLE_FULL:
 		sw->s.refused++;

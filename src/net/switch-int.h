@@ -70,7 +70,8 @@ struct switch_offer {
  * struct net_switch
  * @inside:  calls on the stack that use members: those that leave are freed later
  * @depth:   of them, offers
- * @moves_seen: s.moves when the timer looked last
+ * @moves_seen: s.moves when the timer looked last; @movers: the ports to which addresses moved last, the
+ *           latest first
  * @snoop:   NULL: frames to groups go to all; @sweep: its timer, @unfit_told: it was warned of once
  * @now_ms:  of the monotonic clock, when the last offer began
  */
@@ -87,6 +88,8 @@ struct net_switch {
 	struct mactable *macs;
 	struct vmtap_switch_stats s;
 	uint64_t moves_seen;
+	const struct switch_member *movers[2];
+	struct log_limit loop_limit;
 	struct snoop *snoop;
 	struct loop_timer sweep;
 	bool unfit_told;

@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,30 +12,54 @@
 #include "base/container.h"
 #include "net/switch-int.h"
 
-/** So many addresses that moved between two looks are worth a warning. */
-#define MOVES_WARN 1000u
+/** So many addresses that moved in a second are worth a warning. */
+#define MOVES_WARN 100u
+/** Seconds between two looks at most: frames that go in circles are not to do so unseen for long. */
+#define LOOK_MAX_S 10u
 
 /* ------------------------------------------------------------------- ageing */
 
-static uint64_t look_ns(const struct net_switch *sw)
+static unsigned look_s(const struct net_switch *sw)
 {
-	uint64_t s = sw->config.age_s / 8;
+	const unsigned s = sw->config.age_s / 8;
 
-	return (s ? s : 1) * NSEC_PER_SEC;
+	if (!s)
+		return 1;
+	return s < LOOK_MAX_S ? s : LOOK_MAX_S;
+}
+
+static void look_later(struct net_switch *sw)
+{
+	loop_timer_set(sw->env->loop, &sw->age, look_s(sw) * NSEC_PER_SEC);
+}
+
+static void warn_of_loop(struct net_switch *sw, uint64_t moves)
+{
+	struct vmtap_error err = { 0 };
+	const char *names[2];
+	unsigned suppressed;
+
+	if (!log_allow(&sw->loop_limit, &suppressed))
+		return;
+	for (int i = 0; i < 2; i++)
+		names[i] = sw->movers[i] ? sw->movers[i]->port->name : "one that left";
+	error_set(&err, ELOOP, sw->name, "tell what is behind which port",
+		  "addresses moved %" PRIu64 " times in %u s, of late to %s and %s: frames go in "
+		  "circles where two ports lead to the same network",
+		  moves, look_s(sw), names[0], names[1]);
+	error_remedy(&err, "part one of them, have the bridges outside use a spanning tree, or say "
+			   "isolated=on for both");
+	log_error(sw->env->log, VMTAP_LOG_WARNING, sw->name, &err);
 }
 
 /* Whose frames come back by another way. */
 static void look_for_loops(struct net_switch *sw)
 {
-	uint64_t moves = sw->s.moves - sw->moves_seen;
+	const uint64_t moves = sw->s.moves - sw->moves_seen;
 
 	sw->moves_seen = sw->s.moves;
-	if (moves >= MOVES_WARN)
-		log_msg(sw->env->log, VMTAP_LOG_WARNING, sw->name,
-			"addresses moved between its ports %llu times in %llu s: do two of them lead "
-			"to the same network?",
-			(unsigned long long)moves,
-			(unsigned long long)(look_ns(sw) / NSEC_PER_SEC));
+	if (moves >= (uint64_t)MOVES_WARN * look_s(sw))
+		warn_of_loop(sw, moves);
 }
 
 static void age_fire(struct loop_timer *t)
@@ -47,13 +72,13 @@ static void age_fire(struct loop_timer *t)
 					     sw->config.age_s * 1000, mactable_max(sw->macs));
 	look_for_loops(sw);
 	if (mactable_cnt(sw->macs))
-		loop_timer_set(sw->env->loop, t, look_ns(sw));
+		look_later(sw);
 }
 
 void switch_learned(struct net_switch *sw)
 {
 	if (!sw->age.armed)
-		loop_timer_set(sw->env->loop, &sw->age, look_ns(sw));
+		look_later(sw);
 }
 
 /* ------------------------------------------------------------- negotiation */
@@ -138,6 +163,9 @@ static void part(struct switch_member *m)
 	switch_enter(sw);
 	switch_purge(m);
 	mactable_forget(sw->macs, m);
+	for (int i = 0; i < 2; i++)
+		if (sw->movers[i] == m)
+			sw->movers[i] = NULL;
 	if (sw->snoop)
 		snoop_port_left(sw->snoop, m->slot);
 	m->gone = true;
