@@ -86,6 +86,10 @@ static const char help[] =
 	"A port that is slow has a queue of its own and holds up no other. Checksums and segmentation "
 	"are left undone between ports that both can, and done in software for the others.\n"
 	"\n"
+	"Two ports that lead to the same network are a loop, in which broadcasts go round. A switch "
+	"does not break it, but warns, and its other ports go on: part one, have the bridge outside use "
+	"a spanning tree, whose frames pass, or say isolated=on for both.\n"
+	"\n"
 	"  vmtap connect tap,ifname=vm0,br=br0 vhost-user,path=/run/a.sock vhost-user,path=/run/b.sock\n"
 	"  vmtap connect switch,max-macs=64 tap,ifname=up0 tap,ifname=vm1,isolated=on "
 	"tap,ifname=vm2,isolated=on\n";
