@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A switch with three fake ports. */
+/* A switch with three fake ports, or as many as PORTS says, at most five. */
 #ifndef SWITCH_TEST_H
 #define SWITCH_TEST_H
 
@@ -11,7 +11,9 @@
 #include "net/frameq.h"
 #include "net/switch.h"
 
+#ifndef PORTS
 #define PORTS 3
+#endif
 #define BROADCAST 0xffffffffffffull
 #define MAC_OF(i) (0x020000000001ull + (unsigned)(i))
 #define QUEUE .queue_frames = 16, .queue_bytes = FRAMEQ_SIZE_MIN
@@ -33,7 +35,7 @@ static void join_all(const struct switch_config *config)
 
 static int switch_setup(void **state)
 {
-	static const char *const names[] = { "a", "b", "c" };
+	static const char *const names[] = { "a", "b", "c", "d", "e" };
 
 	loop = loop_new();
 	env = (struct port_env) { .loop = loop, .cancel_fd = -1 };
