@@ -14,6 +14,8 @@
 #include "ctl/ask.h"
 #include "ctl/metrics-text.h"
 
+#define IN_KERNEL " in the kernel"
+
 /** struct sample - What the server said. @rows: owned; @at_s: monotonic time. */
 struct sample {
 	json_t *rows;
@@ -134,6 +136,30 @@ static double rate(const json_t *now, const json_t *last, const char *name, doub
 	return a >= b && secs > 0 ? (double)(a - b) / secs : 0;
 }
 
+/* "97%": of the frames, those that were still to be segmented; "-": there were none. */
+static const char *gso_share(const json_t *way, char buf[16])
+{
+	const uint64_t frames = number(way, "frames"), gso = number(way, "gso_frames");
+	const uint64_t percent = frames && gso < frames ? gso * 100 / frames : 100;
+
+	if (!frames)
+		return "-";
+	snprintf(buf, 16, gso && !percent ? "<1%%" : "%u%%", (unsigned)percent);
+	return buf;
+}
+
+/* "12.3ms": seven characters at most, for the first 11 days. */
+static const char *duration(uint64_t ns, char buf[16])
+{
+	const double s = (double)ns / 1e9;
+
+	if (ns && s < 0.9995)
+		snprintf(buf, 16, "%.3gms", (double)(ns / 1000) / 1e3);
+	else
+		snprintf(buf, 16, s < 999.5 ? "%.3gs" : "%.0fs", s);
+	return buf;
+}
+
 /* "200/256": room or frames in a ring of that size; "off": it is not enabled. */
 static void show_ring(const json_t *way)
 {
@@ -144,7 +170,7 @@ static void show_ring(const json_t *way)
 		snprintf(text, sizeof(text), "%" PRIu64 "/%" PRIu64 "%s", number(ring, "available"),
 			 number(ring, "size"),
 			 json_is_true(json_object_get(ring, "enabled")) ? "" : " off");
-	printf("%11s  ", text);
+	printf(" %9s ", text);
 }
 
 static void show_way(const char *name, const json_t *row, const json_t *last, double secs)
@@ -153,42 +179,64 @@ static void show_way(const char *name, const json_t *row, const json_t *last, do
 	const uint64_t frames = number(way, "frames"), bursts = number(way, "bursts");
 	char a[16], b[16];
 
-	printf("%-3s %14" PRIu64 " %7sB %8.1f ", strcmp(name, "rx") == 0 ? "in" : "out", frames,
-	       human((double)number(way, "bytes"), a),
+	printf("%-3s %10" PRIu64 " %6sB %4s %5.1f", strcmp(name, "rx") == 0 ? "in" : "out", frames,
+	       human((double)number(way, "bytes"), a), gso_share(way, b),
 	       bursts ? (double)frames / (double)bursts : 0.0);
 	if (last) {
 		const json_t *was = json_object_get(last, name);
 
-		printf("%9s %9s ", human(rate(way, was, "frames", secs), a),
+		printf(" %8s %8s", human(rate(way, was, "frames", secs), a),
 		       human(rate(way, was, "bytes", secs) * 8, b));
 	}
-	printf("%9" PRIu64 " %8.3gs%c  ", number(way, "holds"),
-	       (double)number(way, "held_ns") / 1e9,
+	printf(" %6" PRIu64 " %7s%c", number(way, "holds"), duration(number(way, "held_ns"), a),
 	       json_is_true(json_object_get(way, "held")) ? '*' : ' ');
 	show_ring(way);
 	show_drops(way);
 }
 
-/* @last: NULL: nothing yet that it could be compared with */
+/* Names are as wide as the longest; below them and their number is said that the kernel has the frames. */
+static int port_width(const json_t *rows)
+{
+	size_t width = strlen("port"), i;
+	const json_t *row;
+
+	json_array_foreach(rows, i, row)
+	{
+		const size_t len = json_string_length(json_object_get(row, "id"));
+		const size_t least = json_is_true(json_object_get(row, "in_kernel"))
+					     ? strlen(IN_KERNEL) - strlen(" queue")
+					     : 0;
+
+		if (len > width)
+			width = len;
+		if (least > width)
+			width = least;
+	}
+	return (int)width;
+}
+
+/* 80 columns, with names of up to eight characters. @last: NULL: nothing yet that it could be compared with */
 static void show_table(const struct sample *now, const struct sample *last)
 {
+	const int width = port_width(now->rows);
 	json_t *row;
 	size_t i;
 
-	printf("%-16s %5s %-3s %14s %8s %8s ", "port", "queue", "", "frames", "bytes", "a burst");
+	printf("%-*s queue %-3s %10s %7s %4s %5s", width, "port", "", "frames", "bytes", "GSO",
+	       "burst");
 	if (last)
-		printf("%9s %9s ", "frames/s", "bit/s");
-	printf("%9s %9s  %11s  %s\n", "held back", "for", "ring", "drops");
+		printf(" %8s %8s", "frames/s", "bit/s");
+	printf(" %6s %7s  %9s %s\n", "held", "for", "ring", "drops");
 	json_array_foreach(now->rows, i, row)
 	{
 		const char *id = json_string_value(json_object_get(row, "id"));
 		const json_t *was = last ? same_row(last->rows, row) : NULL;
 		const double secs = last ? now->at_s - last->at_s : 0;
 
-		printf("%-16s %5" PRIu64 " ", id ? id : "", number(row, "queue"));
+		printf("%-*s %5" PRIu64 " ", width, id ? id : "", number(row, "queue"));
 		show_way("rx", row, last ? (was ? was : row) : NULL, secs);
-		printf("%-16s %5s ",
-		       json_is_true(json_object_get(row, "in_kernel")) ? " in the kernel" : "", "");
+		printf("%-*s ", width + (int)strlen(" queue"),
+		       json_is_true(json_object_get(row, "in_kernel")) ? IN_KERNEL : "");
 		show_way("tx", row, last ? (was ? was : row) : NULL, secs);
 	}
 }

@@ -4,6 +4,7 @@
 import json
 import re
 import socket
+import struct
 import subprocess
 import time
 
@@ -12,8 +13,9 @@ import pytest
 import vmtap
 from ctl import Refused, Serve
 from netns import wait_until
-from tuntap import ETH_TEST, Packets, frame
+from tuntap import ETH_TEST, SOL_PACKET, Packets, frame
 from vu import EVENT_IDX, MODERN, MRG, PACKED, Front
+from vulab import PACKET_VNET_HDR, tcp4
 
 TAP = {"type": "tap", "script": "no", "downscript": "no", "up": True}
 
@@ -110,14 +112,58 @@ def test_a_table_for_people(ns, folder):
         done = run_stats(server.path)
         assert (done.returncode, done.stderr) == (0, "")
         lines = done.stdout.splitlines()
-        assert lines[0].split()[:4] == ["port", "queue", "frames", "bytes"] and len(lines) == 5
+        assert lines[0].split()[:5] == ["port", "queue", "frames", "bytes", "GSO"] and len(lines) == 5
         assert lines[1].split()[:4] == ["gen", "0", "in", "1000"] and lines[1].endswith("none")
-        assert lines[4].split()[:3] == ["out", "1000", "60.0kB"]
+        assert lines[4].split()[:4] == ["out", "1000", "60.0kB", "0%"]
+        assert lines[3].split()[:6] == ["sink", "0", "in", "0", "0B", "-"]
+        assert len(lines[0]) <= 80 and max(map(len, lines)) <= 80
         done = run_stats(server.path, "sink", "--json")
         assert json.loads(done.stdout) == queues(ctl, "sink")
         done = run_stats(server.path, "nobody")
         assert done.returncode == 1 and "nobody" in done.stderr and done.stdout.count("\n") <= 1
     assert run_stats(server.path).returncode == 3
+
+
+def columns(lines, name):
+    """What stands in a column that is flush right, below its name."""
+    end = lines[0].index(name) + len(name)
+    return [line[:end].split()[-1] for line in lines[1:]]
+
+
+def test_the_table_has_the_share_of_frames_to_be_segmented(ns, folder):
+    """Each way by itself, in 80 columns."""
+    names = "guest-01", "guest-02"
+    with Serve(ns, folder) as server, server.client() as ctl:
+        for name in names:
+            add_tap(ns, ctl, name)
+        ctl.run("connect", id=names[0], peer=names[1])
+        with Packets(ns, names[0]) as kernel:
+            kernel.sock.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+
+            def send(size, cnt, gso):
+                """Returns what @names[1] was sent by then."""
+                data, fields = tcp4(size, gso=gso)
+                parts = "flags", "gso_type", "hdr_len", "gso_size", "csum_start", "csum_offset"
+                due = queues(ctl, names[1])[0]["tx"]["frames"] + cnt
+                for _ in range(cnt):
+                    kernel.send(struct.pack("<BBHHHH", *(fields[part] for part in parts)) + data)
+                wait_until(lambda: queues(ctl, names[1])[0]["tx"]["frames"] >= due)
+                return queues(ctl, names[1])[0]["tx"]
+
+            def shares():
+                lines = run_stats(server.path).stdout.splitlines()
+                assert max(map(len, lines)) <= 80
+                return columns(lines, "GSO")
+
+            send(20000, 30, gso=True)
+            sent = send(1000, 10, gso=False)
+            assert sent["gso_frames"] == 30
+            share = "%d%%" % (3000 // sent["frames"])
+            first, *back, last = shares()
+            assert first == last == share and set(back) <= {"-", "0%"}
+            for _ in range(30):
+                send(1000, 100, gso=False)
+            assert shares()[0] == shares()[-1] == "<1%"
 
 
 SAMPLE = re.compile(r'(?P<name>[a-z_]+)\{port="(?P<port>[^"\\\n]*)",queue="(?P<queue>\d+)"(,cause="(?P<cause>[a-z-]+)")?\} '
@@ -181,7 +227,7 @@ def test_rates_while_watching(ns, folder):
             watch.terminate()
         assert "frames/s" not in lines[0] and "frames/s" in lines[4]
         rates = lines[6].split()
-        assert rates[0] == "out" and rates[4][-1] in "kM" and rates[5][-1] in "MG", lines
+        assert rates[0] == "out" and rates[5][-1] in "kM" and rates[6][-1] in "MG", lines
 
 
 @pytest.mark.parametrize("text", ["0", "x", "nan", "1s"])
