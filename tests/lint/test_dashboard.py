@@ -18,3 +18,21 @@ def test_every_metric_of_the_dashboard_exists(top):
     used = set(re.findall(r"\bvmtap_\w+", json.dumps([board["panels"], board["templating"]])))
     assert len(used) > 8 and used <= known(top)
     assert all(re.search(r"\bvmtap_\w+", target["expr"]) for panel in board["panels"] for target in panel["targets"])
+
+
+def test_each_panel_has_a_place_and_a_number_of_its_own(top):
+    panels = json.loads((top / "docs/grafana/vmtap.json").read_text())["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    taken = set()
+    for at in (panel["gridPos"] for panel in panels):
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert not cells & taken and at["x"] + at["w"] <= 24
+        taken |= cells
+
+
+def test_the_dashboard_has_the_share_of_frames_to_be_segmented_each_way(top):
+    panels = json.loads((top / "docs/grafana/vmtap.json").read_text())["panels"]
+    asked, = [[target["expr"] for target in panel["targets"]] for panel in panels if "GSO" in panel["title"]]
+    for way, expr in zip(("receive", "transmit"), asked, strict=True):
+        assert re.findall(r"vmtap_port_\w+", expr) == ["vmtap_port_%s_%s_total" % (way, what)
+                                                      for what in ("gso_frames", "frames")]
