@@ -74,8 +74,9 @@ static json_t *open_tap(struct call *c, json_t *args, struct vmtap_error *err)
 	json_t *answer;
 	char *spec;
 
+	if (args_of_type(args, "tap", "open_tap", err) < 0)
+		return NULL;
 	json_object_del(args, "vhostfds");
-	json_object_set_new(args, "type", json_string("tap"));
 	spec = json_dumps(args, JSON_COMPACT);
 	port = spec ? state_port_open(c->state, spec, err) : NULL;
 	free(spec);

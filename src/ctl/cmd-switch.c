@@ -22,7 +22,8 @@ static struct vmtap_switch *make(struct call *c, json_t *args, struct vmtap_erro
 	}
 	if (spec)
 		return state_switch_new(c->state, spec, err);
-	json_object_set_new(args, "type", json_string("switch"));
+	if (args_of_type(args, "switch", "switch_add", err) < 0)
+		return NULL;
 	text = json_dumps(args, JSON_COMPACT);
 	sw = text ? state_switch_new(c->state, text, err) : NULL;
 	free(text);

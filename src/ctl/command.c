@@ -372,6 +372,18 @@ void call_fini(struct call *c)
 	drop_out(c);
 }
 
+int args_of_type(json_t *args, const char *type, const char *command, struct vmtap_error *err)
+{
+	const char *said = arg_str(args, "type", NULL);
+
+	if (!json_object_get(args, "type"))
+		json_object_set_new(args, "type", json_string(type));
+	else if (!said || strcmp(said, type) != 0)
+		return error_set(err, EINVAL, command, "read its arguments",
+				 "type is always \"%s\", and need not be said", type);
+	return 0;
+}
+
 json_t *text_json(const char *text)
 {
 	json_t *j = json_string(text);

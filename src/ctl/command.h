@@ -195,6 +195,10 @@ static inline bool arg_bool(const json_t *args, const char *name, bool def)
 	return j ? json_is_true(j) : def;
 }
 
+/** args_of_type() - Make @args those of a port or switch of type @type, unless they name another: then -EINVAL
+ *  and @err. */
+int args_of_type(json_t *args, const char *type, const char *command, struct vmtap_error *err);
+
 /** text_json() - A string, also when a cut fell into one of its characters. */
 json_t *text_json(const char *text);
 
