@@ -81,12 +81,17 @@ struct targets {
 	unsigned cnt;
 };
 
-static void close_targets(struct targets *t)
+/* They have their names again. */
+static void return_targets(struct call *c, const json_t *names, struct targets *t)
 {
-	while (t->cnt)
-		fd_close(&t->fds[--t->cnt]);
+	for (unsigned i = 0; i < t->cnt; i++)
+		if (vmtap_add_fd(state_instance(c->state),
+				 json_string_value(json_array_get(names, i)), t->fds[i], NULL) < 0)
+			fd_close(&t->fds[i]);
+	t->cnt = 0;
 }
 
+/* All of them, or none. */
 static int take_targets(struct call *c, const json_t *names, struct targets *t,
 			struct vmtap_error *err)
 {
@@ -100,8 +105,10 @@ static int take_targets(struct call *c, const json_t *names, struct targets *t,
 		if (!name)
 			error_set(err, EINVAL, "capture_start", "take its descriptors",
 				  "a name is no string");
-		if (fd < 0)
+		if (fd < 0) {
+			return_targets(c, names, t);
 			return fd;
+		}
 		t->fds[t->cnt++] = fd;
 	}
 	return 0;
@@ -157,10 +164,8 @@ static struct vmtap_capture *start(struct call *c, const json_t *args, struct vm
 		.opaque = s,
 	};
 
-	if (take_targets(c, json_object_get(args, "fdnames"), &targets, err) < 0) {
-		close_targets(&targets);
+	if (take_targets(c, json_object_get(args, "fdnames"), &targets, err) < 0)
 		return NULL;
-	}
 	config.fd_cnt = targets.cnt;
 	return vmtap_capture_start(port, &config, err);
 }
