@@ -32,14 +32,19 @@ static json_t *throttle_set(struct call *c, json_t *args, struct vmtap_error *er
 {
 	const char *way = arg_str(args, "direction", "both");
 	struct vmtap_port *port = find(c, args, "limit its frames", err);
+	struct vmtap_limit before;
 	int ret = 0;
 
 	if (!port)
 		return NULL;
+	vmtap_port_limit(port, VMTAP_RX, &before, sizeof(before));
 	if (way[0] != 't')
 		ret = set_one(port, VMTAP_RX, args, err);
-	if (ret == 0 && way[0] != 'r')
+	if (ret == 0 && way[0] != 'r') {
 		ret = set_one(port, VMTAP_TX, args, err);
+		if (ret < 0 && way[0] != 't')
+			vmtap_port_set_limit(port, VMTAP_RX, &before, NULL);
+	}
 	return done(ret);
 }
 
