@@ -34,11 +34,12 @@ static void put_value(FILE *out, const char *value)
 	}
 }
 
-static bool is_live(const char *name)
+/* Of a port; a switch has no such keys. */
+static bool is_live(const struct conffile_section *s, const char *name)
 {
 	const struct vmtap_key_info *info;
 
-	for (unsigned i = 0; (info = vmtap_common_info(i)); i++)
+	for (unsigned i = 0; s->kind == CONFFILE_PORT && (info = vmtap_common_info(i)); i++)
 		if (strcmp(info->name, name) == 0)
 			return info->live;
 	return false;
@@ -57,7 +58,8 @@ static char *describe(const struct conffile_section *s, const char *type,
 		return NULL;
 	fprintf(out, "%s,id=%s", type, s->name);
 	for (unsigned i = 0; i < s->key_cnt; i++) {
-		if (strcmp(keys[i]->name, not_its) == 0 || (!with_live && is_live(keys[i]->name)))
+		if (strcmp(keys[i]->name, not_its) == 0 ||
+		    (!with_live && is_live(s, keys[i]->name)))
 			continue;
 		fprintf(out, ",%s=", keys[i]->name);
 		put_value(out, keys[i]->value);
