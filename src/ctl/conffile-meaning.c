@@ -151,12 +151,45 @@ static int join_switch(struct conffile *f, const struct conffile_section *s,
 	return ret;
 }
 
+/* As the library reads an on/off key. */
+static bool is_on(const char *value)
+{
+	static const char *const words[] = { "on", "yes", "true", "y" };
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strcmp(value, words[i]) == 0)
+			return true;
+	return false;
+}
+
+/* A port in a link says nothing of a place in a switch. Values that are wrong are found when the port is tried. */
+static int check_linked(const struct conffile *f, const struct conffile_section *port,
+			struct vmtap_error *err)
+{
+	static const struct {
+		const char *name;
+		bool is_onoff;
+	} keys[] = { { "vlan" }, { "trunk" }, { "isolated", true }, { "mcast-flood", true } };
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		const struct conffile_key *key = conffile_key_of(port, keys[i].name);
+
+		if (key && (!keys[i].is_onoff || is_on(key->value)))
+			return conffile_refuse(
+				f, key->line, err,
+				"\"%s\" says what port %s may do in a switch, and a link is none",
+				key->name, port->name);
+	}
+	return 0;
+}
+
 static int join_link(struct conffile *f, const struct conffile_section *s, struct vmtap_error *err)
 {
 	const struct conffile_key *ports = conffile_key_of(s, "ports");
 	const char *at = ports ? ports->value : "";
 	char a[CONFFILE_NAME_MAX + 2], b[CONFFILE_NAME_MAX + 2], more[CONFFILE_NAME_MAX + 2];
 	const struct conffile_section *first;
+	int ret;
 
 	if (!ports)
 		return conffile_refuse(f, s->line, err, "link %s has no ports", s->name);
@@ -166,7 +199,11 @@ static int join_link(struct conffile *f, const struct conffile_section *s, struc
 	first = conffile_find(f, a);
 	if (first && first->kind == CONFFILE_SWITCH) /* the port first */
 		return add_join(f, b, a, ports->line, err);
-	return add_join(f, a, b, ports->line, err);
+	ret = add_join(f, a, b, ports->line, err);
+	if (ret || conffile_find(f, b)->kind == CONFFILE_SWITCH)
+		return ret;
+	ret = check_linked(f, first, err);
+	return ret ? ret : check_linked(f, conffile_find(f, b), err);
 }
 
 static int check_keys(const struct conffile *f, const struct conffile_section *s,

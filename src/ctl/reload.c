@@ -160,26 +160,6 @@ static bool closes_something(const struct reload *r, const struct conffile *next
 	return false;
 }
 
-/* A port that is in the way of itself, or of its successor, is no reason to refuse. */
-static int check_ports(const struct reload *r, const struct conffile *next, bool only_syntax,
-		       struct vmtap_error *err)
-{
-	for (unsigned i = 0; i < next->section_cnt; i++) {
-		const struct conffile_section *section = &next->sections[i];
-		int ret;
-
-		if (section->kind != CONFFILE_PORT || is_running(r->state, section))
-			continue;
-		ret = vmtap_port_check(state_instance(r->state), section->spec, err);
-		if (ret == 0 || ((only_syntax || is_kept(r, next, section)) && ret != -EINVAL &&
-				 ret != -ENAMETOOLONG))
-			continue;
-		conffile_blame(next, section, err);
-		return ret;
-	}
-	return 0;
-}
-
 /* What there is to know of a switch before it is made is known by making it. */
 static int check_section(struct vmtap *v, const struct conffile_section *section,
 			 struct vmtap_error *err)
@@ -191,6 +171,26 @@ static int check_section(struct vmtap *v, const struct conffile_section *section
 	sw = vmtap_switch_new(v, section->spec, err);
 	vmtap_switch_free(sw);
 	return sw ? 0 : -err->code;
+}
+
+/* A port or switch that is in the way of itself, or of its successor, is no reason to refuse. */
+static int check_sections(const struct reload *r, const struct conffile *next, bool only_syntax,
+			  struct vmtap_error *err)
+{
+	for (unsigned i = 0; i < next->section_cnt; i++) {
+		const struct conffile_section *section = &next->sections[i];
+		int ret;
+
+		if (!section->spec || is_running(r->state, section))
+			continue;
+		ret = check_section(state_instance(r->state), section, err);
+		if (ret == 0 || ((only_syntax || is_kept(r, next, section)) && ret != -EINVAL &&
+				 ret != -ENAMETOOLONG))
+			continue;
+		conffile_blame(next, section, err);
+		return ret;
+	}
+	return 0;
 }
 
 int reload_check(struct vmtap *v, const struct conffile *f,
@@ -360,7 +360,7 @@ static int check(const struct reload *r, const struct conffile *next, struct vmt
 
 	if (!ret)
 		ret = check_joins(r, next, err);
-	return ret ? ret : check_ports(r, next, closes_something(r, next), err);
+	return ret ? ret : check_sections(r, next, closes_something(r, next), err);
 }
 
 /* @next is in force now. */
@@ -400,7 +400,7 @@ int reload_start(struct reload *r, struct vmtap_error *err)
 	next = conffile_read(r->path, err);
 	if (!next)
 		return -err->code;
-	ret = check_ports(r, next, true, err);
+	ret = check_sections(r, next, true, err);
 	if (ret) {
 		conffile_free(next);
 		return ret;

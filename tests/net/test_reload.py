@@ -3,6 +3,7 @@
 
 import pytest
 
+import vmtap
 from ctl import Refused
 from test_conffile import device, file, link, rows, serve  # noqa: F401  (file: the fixture)
 
@@ -24,3 +25,39 @@ def test_a_port_s_key_at_a_switch_is_refused_until_it_is_gone(ns, folder, file, 
                 ctl.run("reload")
         file.write(*right)
         assert ctl.run("reload") == {"kept": 2, "changed": 0, "opened": 0, "closed": 0}
+
+
+def nothing_changed(ctl):
+    """No port or switch was closed, opened, parted or joined since the last call."""
+    ctl.run("query-ports")
+    told, ctl.events = [e["event"] for e in ctl.events], []
+    assert not [name for name in told if name.startswith(("PORT_", "SWITCH_"))], told
+
+
+@pytest.mark.parametrize("key", ["max-macs = x", "hub = on\nsnooping = on", "sise = 5", "rate = 5"])
+def test_a_wrong_switch_is_found_before_anything_changes(ns, folder, file, key):
+    right = file.tap("vm0"), NULL % "a", NULL % "b"
+    file.write(*right, switch("vm0 a"))
+    with serve(ns, folder, file) as server, server.client() as ctl:
+        # A port that changes, one that goes, and the switch itself: all are left alone.
+        for wrong in ((file.tap("vm0", "mtu = 1400\n"), NULL % "a", switch("vm0 a", key + "\n")),
+                      (*right, switch("vm0 a"), "[switch other]\n%s\n" % key)):
+            file.write(*wrong)
+            with pytest.raises(Refused, match="vmtap.conf:.*switch "):
+                ctl.run("reload")
+            nothing_changed(ctl)
+    done = vmtap.run(ns, "-c", file.path, "--control", folder + "/x", "serve")
+    assert done.returncode == 2 and "vmtap.conf:" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("key", ["vlan = 10", "trunk = 10+20", "isolated = on", "mcast-flood = yes"])
+def test_a_link_has_no_place_for_keys_of_a_switch_s_port(ns, folder, file, key):
+    file.write(NULL % "a", NULL % "b", link("a", "b"))
+    with serve(ns, folder, file) as server, server.client() as ctl:
+        file.write(NULL % "a", (NULL % "b") + key + "\n", link("a", "b"))
+        with pytest.raises(Refused, match="vmtap.conf:6: "):
+            ctl.run("reload")
+        nothing_changed(ctl)
+    for command in "check", "serve":
+        done = vmtap.run(ns, "-c", file.path, "--control", folder + "/x", command)
+        assert done.returncode == 2 and "vmtap.conf:6" in done.stderr, done.stderr
