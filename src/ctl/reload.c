@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "ctl/joins.h"
 
 /** struct reload - @now: what is in force */
 struct reload {
@@ -124,8 +125,8 @@ static int check_end(const struct reload *r, const struct conffile *next,
 	const struct conffile_section *section = conffile_find(next, port);
 	const char *peer = state_port_peer(r->state, port);
 
-	if (!section || section->kind != CONFFILE_PORT || !peer || !is_kept(r, next, section) ||
-	    is_joined(r->state, j) || conffile_joins(r->now, port, peer))
+	if (!section || section->kind != CONFFILE_PORT || !peer || is_joined(r->state, j) ||
+	    conffile_joins(r->now, port, peer))
 		return 0;
 	error_set(err, EBUSY, port, "join it", "over the control socket it was joined to \"%.60s\"",
 		  peer);
@@ -354,6 +355,23 @@ static void roll_back(struct reload *r, const struct conffile *next)
 		state_log(r->state, VMTAP_LOG_WARNING, "", "what was in force before is again");
 }
 
+/* Return: 0; or -errno and @err, and what was in force is again, but for what the log says. */
+static int change_or_roll_back(struct reload *r, const struct conffile *next,
+			       struct reload_result *result, struct vmtap_error *err)
+{
+	struct joins *joins = joins_note(r->state, r->now);
+	int ret;
+
+	if (!joins)
+		return error_errno(err, ENOMEM, r->path, "put it in force");
+	ret = change(r, r->now, next, false, result, err);
+	if (ret)
+		roll_back(r, next);
+	joins_restore(joins);
+	joins_free(joins);
+	return ret;
+}
+
 static int check(const struct reload *r, const struct conffile *next, struct vmtap_error *err)
 {
 	int ret = check_names(r, next, err);
@@ -423,11 +441,8 @@ int reload_run(struct reload *r, struct reload_result *result, struct vmtap_erro
 	if (!next)
 		return -err->code;
 	ret = check(r, next, err);
-	if (!ret) {
-		ret = change(r, r->now, next, false, &mine, err);
-		if (ret)
-			roll_back(r, next);
-	}
+	if (!ret)
+		ret = change_or_roll_back(r, next, &mine, err);
 	if (ret) {
 		conffile_free(next);
 		return ret;

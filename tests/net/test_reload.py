@@ -61,3 +61,49 @@ def test_a_link_has_no_place_for_keys_of_a_switch_s_port(ns, folder, file, key):
     for command in "check", "serve":
         done = vmtap.run(ns, "-c", file.path, "--control", folder + "/x", command)
         assert done.returncode == 2 and "vmtap.conf:6" in done.stderr, done.stderr
+
+
+def joins(ctl):
+    return {frozenset(pair) for pair in rows(ctl) if pair[1]}
+
+
+def test_what_the_control_socket_joined_is_joined_again(ns, folder, file):
+    """When the other end, which is the file's, was closed and opened anew."""
+    file.write(NULL % "a", NULL % "b", switch("b"))
+    want = {frozenset(pair) for pair in [("a", "mine"), ("b", "lan"), ("guest", "lan"), ("x", "y")]}
+    with serve(ns, folder, file) as server, server.client() as ctl:
+        for name, peer in ("mine", "a"), ("guest", "lan"), ("x", None), ("y", "x"):
+            ctl.run("port_add", type="null", id=name)
+            if peer:
+                ctl.run("connect", id=name, peer=peer)
+        assert joins(ctl) == want
+        file.write((NULL % "a") + "size = 70\n", NULL % "b", switch("b", "max-macs = 64\n"))
+        assert ctl.run("reload") == {"kept": 1, "changed": 0, "opened": 2, "closed": 2}
+        assert joins(ctl) == want
+        # The same when what was in force is put in place again.
+        two = "[port %s]\ntype = stream\nserver = on\npath = " + folder + "/same\n"
+        file.write(NULL % "a", NULL % "b", switch("b"), two % "v", two % "w")
+        with pytest.raises(Refused):
+            ctl.run("reload")
+        assert "is again" in server.output() and joins(ctl) == want
+        # The file does not take a port from what it was joined to, and what has no other end is told of.
+        file.write(NULL % "a", NULL % "b", link("a", "b"))
+        with pytest.raises(Refused, match='was joined to "mine"'):
+            ctl.run("reload")
+        assert joins(ctl) == want
+        file.write(NULL % "b")
+        ctl.run("reload")
+        assert joins(ctl) == {frozenset("xy")}
+        for name, peer in ("guest", "lan"), ("mine", "a"):
+            assert "%s: it is joined to nothing now: %s is gone" % (name, peer) in server.output()
+
+
+def test_what_is_joined_to_a_broken_port_is_joined_again(ns, folder, file):
+    file.write(file.tap("vm0"))
+    with serve(ns, folder, file) as server, server.client() as ctl:
+        ctl.run("port_add", type="null", id="mine")
+        ctl.run("connect", id="mine", peer="vm0")
+        ns.run("ip link del vm0")
+        ctl.wait_port("vm0", lambda row: row["state"] == "broken")
+        ctl.run("reload")
+        assert joins(ctl) == {frozenset(("mine", "vm0"))} and device(ns, "vm0")
