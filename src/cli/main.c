@@ -351,7 +351,14 @@ static int parse_options(struct cli *cli, int argc, char **argv)
 
 int exit_code_of(const struct vmtap_error *err)
 {
-	return err->code == EINVAL || err->code == ENAMETOOLONG ? EXIT_USAGE : EXIT_RESOURCE;
+	switch (err->code) {
+	case EINVAL:
+	case ENAMETOOLONG:
+	case EMEDIUMTYPE:
+		return EXIT_USAGE;
+	default:
+		return EXIT_RESOURCE;
+	}
 }
 
 static const struct {

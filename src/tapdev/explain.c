@@ -103,37 +103,38 @@ static bool may_attach(const struct nl_link *link)
 	return mine || nl_may_change() == 0;
 }
 
+/* What is wrong with the host is told from what is wrong with the description, EINVAL, by its number. */
 static int mismatch(const char *object, const struct tun_request *req, const struct nl_link *link,
 		    struct vmtap_error *err)
 {
 	if (strcmp(link->kind, "tun") != 0) {
-		error_set(err, EINVAL, object, ATTACH,
+		error_set(err, EMEDIUMTYPE, object, ATTACH,
 			  "the interface %s exists and is no TAP%s%s%s", req->ifname,
 			  link->kind[0] ? " but of kind \"" : "", link->kind,
 			  link->kind[0] ? "\"" : "");
 		error_remedy(err, "choose another ifname=");
-		return -EINVAL;
+		return -EMEDIUMTYPE;
 	}
 	if (!link->tun.tap) {
-		error_set(err, EINVAL, object, ATTACH,
+		error_set(err, EMEDIUMTYPE, object, ATTACH,
 			  "%s is a TUN device (layer 3), and a TAP (layer 2) is needed",
 			  req->ifname);
 		error_remedy(err, "choose another ifname=");
-		return -EINVAL;
+		return -EMEDIUMTYPE;
 	}
 	if (link->tun.multi_queue && !req->multi_queue) {
-		error_set(err, EINVAL, object, ATTACH,
+		error_set(err, EMEDIUMTYPE, object, ATTACH,
 			  "it is a multi-queue device and queues=1 was asked for");
 		error_remedy(err, "use queues=2 or more, or recreate it without multi_queue");
-		return -EINVAL;
+		return -EMEDIUMTYPE;
 	}
 	if (!link->tun.multi_queue && req->multi_queue) {
-		error_set(err, EINVAL, object, ATTACH,
+		error_set(err, EMEDIUMTYPE, object, ATTACH,
 			  "it is a single-queue device and several queues were asked for");
 		error_remedy(err,
 			     "use queues=1, or recreate it: ip tuntap add %s mode tap multi_queue",
 			     req->ifname);
-		return -EINVAL;
+		return -EMEDIUMTYPE;
 	}
 	return 0;
 }

@@ -13,7 +13,8 @@ int ifname_check(const char *ifname, bool pattern, struct vmtap_error *err);
 /** explain_open() - tun_open() failed with @ret. Return: @ret. */
 int explain_open(int ret, const char *object, struct vmtap_error *err);
 
-/** explain_attach() - tun_attach() failed with @ret: looks at what has the name. Return: @ret. */
+/** explain_attach() - tun_attach() failed with @ret: looks at what has the name. Return: @ret; -EMEDIUMTYPE: that
+ *  is of another kind. */
 int explain_attach(int ret, const char *object, const struct tun_request *req,
 		   struct vmtap_error *err);
 

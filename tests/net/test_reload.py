@@ -8,6 +8,7 @@ from ctl import Refused
 from test_conffile import device, file, link, rows, serve  # noqa: F401  (file: the fixture)
 
 NULL = "[port %s]\ntype = null\n"
+MACVTAP = "[port m]\ntype = macvtap\nparent = %s\n"
 
 
 def switch(ports, more=""):
@@ -107,3 +108,36 @@ def test_what_is_joined_to_a_broken_port_is_joined_again(ns, folder, file):
         ctl.wait_port("vm0", lambda row: row["state"] == "broken")
         ctl.run("reload")
         assert joins(ctl) == {frozenset(("mine", "vm0"))} and device(ns, "vm0")
+
+
+@pytest.mark.parametrize("was, now", [("", "queues = 2\n"), ("queues = 2\n", "")])
+def test_a_device_of_the_port_itself_is_not_in_its_way(ns, folder, file, was, now):
+    same = NULL % "a", link("a", "vm0")
+    file.write(file.tap("vm0", was), *same)
+    with serve(ns, folder, file) as server, server.client() as ctl:
+        file.write(file.tap("vm0", now), *same)
+        assert ctl.run("reload") == {"kept": 1, "changed": 0, "opened": 1, "closed": 1}
+        assert joins(ctl) == {frozenset(("a", "vm0"))}
+        assert ctl.run("reload")["kept"] == 2
+
+
+@pytest.mark.parametrize("make, keys, says", [
+    ("ip link set lo up", "br = lo\n", "lo is no bridge"),
+    ("ip tuntap add vm0 mode tap multi_queue", "", "multi-queue device and queues=1"),
+    ("ip tuntap add vm0 mode tap", "queues = 2\n", "single-queue device"),
+    ("ip link add vm0 type veth peer name v0", "", "is no TAP"),
+    ("ip link set lo up", MACVTAP % "lo", "is the loopback interface"),
+    ("ip link add v0 mtu 1400 type veth peer name v1", (MACVTAP % "v0") + "mtu = 1500\n", "mtu=1500 is more"),
+])
+def test_an_interface_of_the_wrong_kind_keeps_no_other_port_away(ns, folder, file, make, keys, says):
+    """It is the host's, and not wrong in the file."""
+    ns.run(make)
+    file.write(NULL % "a", file.tap("vm0", keys))
+    done = vmtap.run(ns, "-c", file.path, "check")
+    assert done.returncode == 2 and says in done.stderr, done.stderr
+    with serve(ns, folder, file) as server, server.client() as ctl:
+        assert ("a", None) in rows(ctl)
+        assert says in server.output() and "it is missing now" in server.output()
+        with pytest.raises(Refused, match=says):
+            ctl.run("reload")
+        nothing_changed(ctl)

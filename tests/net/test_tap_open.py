@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Opening the device: names, flags, what an earlier user left behind, and every error."""
 
+import errno
 import fcntl
 import json
 import os
@@ -296,7 +297,7 @@ def test_a_pattern_that_is_used_up_is_explained(ns, folder):
 def test_an_error_is_json_when_asked_for(ns):
     done = vmtap.run(ns, "--log-format", "json", "connect", tap("ifname=lo"), "null")
     error = json.loads(done.stderr)
-    assert error["level"] == "error" and error["object"] == "tap lo" and error["errno"] == 22
+    assert error["level"] == "error" and error["object"] == "tap lo" and error["errno"] == errno.EMEDIUMTYPE
     assert error["action"] and error["reason"] and error["remedy"]
 
 

@@ -81,27 +81,27 @@ static int alone(const char *object, const struct nl_link *parent, unsigned mode
 	if (nl_link_each(is_sibling, &s) != 1)
 		return 0;
 	if (s.link.macvlan_mode == MACVLAN_MODE_PASSTHRU)
-		error_set(err, EINVAL, object, CREATE,
+		error_set(err, EMEDIUMTYPE, object, CREATE,
 			  "%s has %s in mode passthru, and that has it for itself", parent->name,
 			  s.link.name);
 	else if (mode == MACVLAN_MODE_PASSTHRU)
-		error_set(err, EINVAL, object, CREATE,
+		error_set(err, EMEDIUMTYPE, object, CREATE,
 			  "mode=passthru wants %s for itself, and %s is on it already",
 			  parent->name, s.link.name);
 	else
 		return 0;
 	error_remedy(err, "choose another parent=, or remove %s: ip link del %s", s.link.name,
 		     s.link.name);
-	return -EINVAL;
+	return -EMEDIUMTYPE;
 }
 
 static int unfit(const char *object, const struct nl_link *parent, struct vmtap_error *err)
 {
-	error_set(err, EINVAL, object, CREATE, "%s %s", parent->name,
+	error_set(err, EMEDIUMTYPE, object, CREATE, "%s %s", parent->name,
 		  parent->flags & IFF_LOOPBACK ? "is the loopback interface"
 					       : "cannot carry a macvtap");
 	error_remedy(err, "choose an Ethernet interface as parent=");
-	return -EINVAL;
+	return -EMEDIUMTYPE;
 }
 
 static int not_allowed(const char *object, const struct nl_link *parent, struct vmtap_error *err)
@@ -124,7 +124,8 @@ int macvtap_explain_new(int ret, const char *object, const struct nl_link *paren
 	case EBUSY:
 		return taken(ret, object, parent, err);
 	case EINVAL:
-		return alone(object, parent, mode, err) ? ret : unfit(object, parent, err);
+		ret = alone(object, parent, mode, err);
+		return ret ? ret : unfit(object, parent, err);
 	case EOPNOTSUPP:
 		error_set(err, -ret, object, CREATE, "this kernel has no macvtap");
 		error_remedy(err, "load the driver: modprobe macvtap");
@@ -223,6 +224,8 @@ int macvtap_explain_setting(int ret, const struct nl_link *parent, unsigned mtu,
 {
 	char object[80], action[112];
 
+	if (ret == -EINVAL && mtu > parent->mtu)
+		ret = -EMEDIUMTYPE;
 	if (!err)
 		return ret;
 	memcpy(object, err->object, sizeof(object));
@@ -232,8 +235,8 @@ int macvtap_explain_setting(int ret, const struct nl_link *parent, unsigned mtu,
 			  "its address is that of %s itself or of another macvtap on it",
 			  parent->name);
 		error_remedy(err, "choose another mac=");
-	} else if (ret == -EINVAL && mtu > parent->mtu) {
-		error_set(err, EINVAL, object, action,
+	} else if (ret == -EMEDIUMTYPE) {
+		error_set(err, EMEDIUMTYPE, object, action,
 			  "mtu=%u is more than the %u of %s, which carries its frames", mtu,
 			  parent->mtu, parent->name);
 		error_remedy(err, "use mtu=%u, or raise the other: ip link set %s mtu %u",

@@ -11,7 +11,8 @@
 /** macvtap_mode_name() - "bridge" of MACVLAN_MODE_BRIDGE. */
 const char *macvtap_mode_name(unsigned mode);
 
-/** macvtap_explain_new() - macvtap_new() on @parent failed with @ret. Return: @ret. */
+/** macvtap_explain_new() - macvtap_new() on @parent failed with @ret. Return: @ret; -EMEDIUMTYPE: that is no parent
+ *  for such a macvtap. */
 int macvtap_explain_new(int ret, const char *object, const struct nl_link *parent, unsigned mode,
 			struct vmtap_error *err);
 
@@ -28,7 +29,7 @@ int macvtap_explain_open(int ret, const char *object, const struct nl_link *link
 			 struct vmtap_error *err);
 
 /** macvtap_explain_setting() - Setting address, MTU or state failed with @ret, as @err says
- *  already; say more where it is a matter of the parent. Return: @ret. */
+ *  already; say more where it is a matter of the parent. Return: @ret; -EMEDIUMTYPE: its MTU is less. */
 int macvtap_explain_setting(int ret, const struct nl_link *parent, unsigned mtu,
 			    struct vmtap_error *err);
 

@@ -98,12 +98,12 @@ static int mismatch(const struct site *s, struct vmtap_error *err)
 	char on[IFNAMSIZ];
 
 	if (strcmp(s->link.kind, "macvtap") != 0) {
-		error_set(err, EINVAL, s->object, action,
+		error_set(err, EMEDIUMTYPE, s->object, action,
 			  "the interface %s exists and is no macvtap%s%s%s", s->link.name,
 			  s->link.kind[0] ? " but of kind \"" : "", s->link.kind,
 			  s->link.kind[0] ? "\"" : "");
 		error_remedy(err, "choose another ifname=");
-		return -EINVAL;
+		return -EMEDIUMTYPE;
 	}
 	if (s->parent_name && lowest(&s->parent) != s->link.parent) {
 		nl_link_name(s->link.parent, on);

@@ -434,10 +434,10 @@ static int find_bridge(struct tap *t, struct nl_link *bridge, struct vmtap_error
 		return ret;
 	}
 	if (strcmp(bridge->kind, "bridge") != 0) {
-		error_set(err, EINVAL, object(t, name), "join the bridge",
+		error_set(err, EMEDIUMTYPE, object(t, name), "join the bridge",
 			  "the interface %s is no bridge", t->opts.br);
 		error_remedy(err, "choose one that is: ip link show type bridge");
-		return -EINVAL;
+		return -EMEDIUMTYPE;
 	}
 	return 0;
 }

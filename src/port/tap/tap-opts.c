@@ -345,9 +345,9 @@ static int check_bridge(const char *object, const char *br, struct vmtap_error *
 	}
 	if (strcmp(link.kind, "bridge") == 0)
 		return 0;
-	error_set(err, EINVAL, object, "join the bridge", "the interface %s is no bridge", br);
+	error_set(err, EMEDIUMTYPE, object, "join the bridge", "the interface %s is no bridge", br);
 	error_remedy(err, "name a bridge (see: ip link show type bridge)");
-	return -EINVAL;
+	return -EMEDIUMTYPE;
 }
 
 /* What it allows is its own affair; a command line of a shell's cannot be looked at. */
