@@ -174,19 +174,36 @@ static int check_section(struct vmtap *v, const struct conffile_section *section
 	return sw ? 0 : -err->code;
 }
 
-/* A port or switch that is in the way of itself, or of its successor, is no reason to refuse. */
-static int check_sections(const struct reload *r, const struct conffile *next, bool only_syntax,
-			  struct vmtap_error *err)
+/* Is it wrong in the file, whatever the host is like? */
+static bool is_mistake(int ret)
+{
+	return ret == -EINVAL || ret == -ENAMETOOLONG;
+}
+
+/* Is something not there, or not allowed? Nothing that is closed first can be the cause of that. */
+static bool is_lack(int ret)
+{
+	return ret == -ENOENT || ret == -ENODEV || ret == -ENXIO || ret == -ENOTDIR ||
+	       ret == -EACCES || ret == -EPERM;
+}
+
+/* With @start, what the host is like is no reason to refuse. Nor is, with @closes, what can be in the way of itself, or
+ * of its successor. */
+static int check_sections(const struct reload *r, const struct conffile *next, bool start,
+			  bool closes, struct vmtap_error *err)
 {
 	for (unsigned i = 0; i < next->section_cnt; i++) {
 		const struct conffile_section *section = &next->sections[i];
 		int ret;
 
-		if (!section->spec || is_running(r->state, section))
+		if (!section->spec ||
+		    (is_running(r->state, section) && !is_broken(r->state, section)))
 			continue;
 		ret = check_section(state_instance(r->state), section, err);
-		if (ret == 0 || ((only_syntax || is_kept(r, next, section)) && ret != -EINVAL &&
-				 ret != -ENAMETOOLONG))
+		if (ret == 0)
+			continue;
+		if (!is_mistake(ret) &&
+		    (start || is_kept(r, next, section) || (closes && !is_lack(ret))))
 			continue;
 		conffile_blame(next, section, err);
 		return ret;
@@ -378,7 +395,7 @@ static int check(const struct reload *r, const struct conffile *next, struct vmt
 
 	if (!ret)
 		ret = check_joins(r, next, err);
-	return ret ? ret : check_sections(r, next, closes_something(r, next), err);
+	return ret ? ret : check_sections(r, next, false, closes_something(r, next), err);
 }
 
 /* @next is in force now. */
@@ -418,7 +435,7 @@ int reload_start(struct reload *r, struct vmtap_error *err)
 	next = conffile_read(r->path, err);
 	if (!next)
 		return -err->code;
-	ret = check_sections(r, next, true, err);
+	ret = check_sections(r, next, true, false, err);
 	if (ret) {
 		conffile_free(next);
 		return ret;

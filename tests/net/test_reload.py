@@ -141,3 +141,27 @@ def test_an_interface_of_the_wrong_kind_keeps_no_other_port_away(ns, folder, fil
         with pytest.raises(Refused, match=says):
             ctl.run("reload")
         nothing_changed(ctl)
+
+
+def test_what_a_port_lacks_is_found_before_another_is_closed(ns, folder, file):
+    """Also of a port that broke, which keeps its reason."""
+    ns.run("ip link add br0 type bridge")
+    vm0, changed = file.tap("vm0", "br = br0\n"), (NULL % "b") + "size = 70\n"
+    file.write(vm0, NULL % "b", link("vm0", "b"))
+    with serve(ns, folder, file) as server, server.client() as ctl:
+        for wrong in file.tap("vm1", "br = br9\n"), "[port s]\ntype = stream\nserver = on\npath = /nonexistent/s\n":
+            file.write(vm0, changed, wrong, link("vm0", "b"))
+            with pytest.raises(Refused, match="br9|nonexistent"):
+                ctl.run("reload")
+            nothing_changed(ctl)
+        ns.run("ip link del br0 && ip link del vm0")
+        broken = ctl.wait_port("vm0", lambda row: row["state"] == "broken")
+        ctl.wait_event("PORT_BROKEN", id="vm0")
+        file.write(vm0, changed, link("vm0", "b"))
+        with pytest.raises(Refused, match="no interface br0"):
+            ctl.run("reload")
+        nothing_changed(ctl)
+        assert ctl.run("query-ports", id="vm0") == [broken]
+        ns.run("ip link add br0 type bridge")
+        assert ctl.run("reload") == {"kept": 0, "changed": 0, "opened": 2, "closed": 2}
+        assert joins(ctl) == {frozenset(("vm0", "b"))} and device(ns, "vm0")["master"] == "br0"
