@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define QUERY "query-"
+#define KEY_SIZE 64 /* what is longer is no key */
 
 static const char *bare_name(const struct command *cmd)
 {
@@ -126,6 +127,43 @@ static json_t *array(const char *text)
 	return list;
 }
 
+/* ----------------------------------------------------- keys of ports and switches */
+
+/* What a command's other arguments describe; NULL: its type was not given. */
+static const char *type_of(const struct command *cmd, const json_t *args)
+{
+	if (strcmp(cmd->name, "open_tap") == 0)
+		return "tap";
+	if (strcmp(cmd->name, "switch_add") == 0)
+		return "switch";
+	return json_string_value(json_object_get(args, "type"));
+}
+
+static const struct vmtap_type_info *info_of(const char *type)
+{
+	const struct vmtap_type_info *info;
+
+	for (unsigned i = 0; (info = vmtap_type_info(i)); i++)
+		if (strcmp(info->name, type) == 0)
+			return info;
+	return strcmp(type, "switch") == 0 ? vmtap_switch_info() : NULL;
+}
+
+/* As vmtap_key_info has it; NULL: there is no such key. */
+static const char *kind_of(const char *type, const char *key)
+{
+	const struct vmtap_type_info *info = type ? info_of(type) : NULL;
+	const struct vmtap_key_info *common;
+
+	for (unsigned i = 0; info && i < info->key_cnt; i++)
+		if (strcmp(info->keys[i].name, key) == 0)
+			return info->keys[i].kind;
+	for (unsigned i = 0; (common = vmtap_common_info(i)); i++)
+		if (strcmp(common->name, key) == 0)
+			return common->kind;
+	return NULL;
+}
+
 /* Whatever it looks like: of a key that only the server knows. */
 static json_t *guess(const char *text)
 {
@@ -135,6 +173,23 @@ static json_t *guess(const char *text)
 		j = truth(text);
 	if (!j && strchr("{[\"", *text))
 		j = json_loads(text, JSON_DECODE_ANY, NULL);
+	return j ? j : json_string(text);
+}
+
+/* As JSON descriptions have it: what is neither on/off nor an integer may be a string. What cannot be of its kind is one,
+ * too: the server has the better words for that. */
+static json_t *typed(const char *kind, const char *text)
+{
+	json_t *j = NULL;
+
+	if (!kind)
+		return guess(text);
+	if (strcmp(kind, "on/off") == 0)
+		j = truth(text);
+	else if (strncmp(kind, "integer", strlen("integer")) == 0)
+		j = integer(text, 0);
+	else if (strncmp(kind, "list", strlen("list")) == 0 && *text == '[')
+		j = json_loads(text, 0, NULL);
 	return j ? j : json_string(text);
 }
 
@@ -176,22 +231,34 @@ static const struct command_arg *next(const struct command *cmd, const json_t *a
 	return NULL;
 }
 
+/* Is it NAME=VALUE of what the row does not have? */
+static bool is_other(const struct command *cmd, const char *word)
+{
+	size_t len = strcspn(word, "=");
+
+	return cmd->others && word[len] && !named(cmd, word, len) && !memchr(word, ',', len) &&
+	       len < KEY_SIZE;
+}
+
+static void add_other(const struct command *cmd, json_t *args, const char *word)
+{
+	size_t len = strcspn(word, "=");
+	char name[KEY_SIZE];
+
+	snprintf(name, sizeof(name), "%.*s", (int)len, word);
+	json_object_set_new(args, name, typed(kind_of(type_of(cmd, args), name), word + len + 1));
+}
+
 static int add(const struct command *cmd, json_t *args, const char *word, struct vmtap_error *err)
 {
 	size_t len = strcspn(word, "=");
 	const struct command_arg *arg = word[len] ? named(cmd, word, len) : NULL;
 	json_t *j;
-	char name[64];
 
-	if (arg) {
+	if (arg)
 		word += len + 1;
-	} else if (cmd->others && word[len] && !memchr(word, ',', len) && len < sizeof(name)) {
-		snprintf(name, sizeof(name), "%.*s", (int)len, word);
-		json_object_set_new(args, name, guess(word + len + 1));
-		return 0;
-	} else {
+	else
 		arg = next(cmd, args);
-	}
 	if (!arg) {
 		error_set(err, EINVAL, cmd->name, "read its arguments", "\"%.60s\" is one too many",
 			  word);
@@ -216,7 +283,11 @@ json_t *words_args(const struct command *cmd, int argc, char **argv, struct vmta
 	int ret = args ? 0 : error_errno(err, ENOMEM, cmd->name, "read its arguments");
 
 	for (int i = 0; i < argc && !ret; i++)
-		ret = add(cmd, args, argv[i], err);
+		if (!is_other(cmd, argv[i]))
+			ret = add(cmd, args, argv[i], err);
+	for (int i = 0; i < argc && !ret; i++) /* now that the type is known */
+		if (is_other(cmd, argv[i]))
+			add_other(cmd, args, argv[i]);
 	if (!ret)
 		ret = command_check(cmd, args, err);
 	if (!ret)

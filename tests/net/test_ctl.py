@@ -591,6 +591,18 @@ def test_a_person_types_it(ns, server):
     assert "port add" in ok("help") and "netdev" not in ok("help", "port", "add")
 
 
+@pytest.mark.parametrize("words", [
+    ["open", "tap", "ifname=vm0", "script=no", "downscript=no"],
+    ["port", "add", "type=stream", "server=on", "host=127.0.0.1", "port=5000"],
+    ["port", "add", "trunk=10", "burst=64k", "rate=5", "size=70", "type=null"],
+    ["switch", "add", "snooping=on", "queue-size=262144", "max-macs=64"],
+])
+def test_a_value_is_of_its_key_s_kind(server, words):
+    server.ns.run("ip link set lo up")
+    done = server.ctl(*words)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+
+
 @pytest.mark.parametrize("columns, blocks", [(60, True), (1000, False), (0, False)])
 def test_what_is_wider_than_the_terminal_stands_in_blocks(server, columns, blocks):
     for name in "a", "b":
