@@ -12,6 +12,8 @@
 
 /** What may stand between words. */
 #define CONFFILE_SPACE " \t\r"
+/** What names of sections and keys are made of. */
+#define CONFFILE_NAME_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 
 /** conffile_refuse() - Fill @err: what is wrong in @line. Return: -EINVAL. */
 int conffile_refuse(const struct conffile *f, unsigned line, struct vmtap_error *err,

@@ -7,8 +7,7 @@
 
 bool conffile_is_name(const char *text)
 {
-	size_t len =
-		strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+	size_t len = strspn(text, CONFFILE_NAME_CHARS);
 
 	return len && len <= CONFFILE_NAME_MAX && !text[len];
 }

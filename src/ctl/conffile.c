@@ -15,6 +15,25 @@
 
 /* ---------------------------------------------------------------------- errors */
 
+void conffile_place(const struct conffile *f, unsigned line, struct vmtap_error *err)
+{
+	const char *path = f->path, *cut = "";
+	char place[sizeof(err->object)];
+	size_t room;
+
+	if (!err)
+		return;
+	snprintf(place, sizeof(place), err->object[0] ? ":%u: %.40s" : ":%u", line, err->object);
+	room = sizeof(err->object) - 1 - strlen(place);
+	if (strlen(path) > room) {
+		cut = "...";
+		path += strlen(path) - (room - strlen(cut));
+		while (((unsigned char)*path & 0xc0) == 0x80) /* within a character */
+			path++;
+	}
+	error_object(err, "%s%s%s", cut, path, place);
+}
+
 int conffile_refuse(const struct conffile *f, unsigned line, struct vmtap_error *err,
 		    const char *fmt, ...)
 {
@@ -25,7 +44,7 @@ int conffile_refuse(const struct conffile *f, unsigned line, struct vmtap_error 
 	vsnprintf(why, sizeof(why), fmt, ap);
 	va_end(ap);
 	error_set(err, EINVAL, "", "read it", "%s", why);
-	error_object(err, "%.80s:%u", f->path, line);
+	conffile_place(f, line, err);
 	error_remedy(err, "vmtap.conf(5) says what a file may hold");
 	return -EINVAL;
 }
@@ -49,29 +68,39 @@ int conffile_no_memory(const struct conffile *f, struct vmtap_error *err)
 	return error_errno(err, ENOMEM, f ? f->path : "the configuration", "read it");
 }
 
-/* Does a message have the key, as in 'key' or key=? */
+static bool is_name_char(char c)
+{
+	return c && strchr(CONFFILE_NAME_CHARS, c);
+}
+
+/* Does a message have the key, as in 'key' or key=, or among those that it begins with, as in "key, other: why"? */
 static bool names_key(const char *text, const char *key)
 {
-	char word[CONFFILE_NAME_MAX + 3];
+	size_t list = strspn(text, CONFFILE_NAME_CHARS ", "), len = strlen(key);
 
-	snprintf(word, sizeof(word), "'%.60s'", key);
-	if (strstr(text, word))
-		return true;
-	snprintf(word, sizeof(word), "%.60s=", key);
-	return strstr(text, word);
+	for (const char *at = strstr(text, key); at; at = strstr(at + 1, key)) {
+		char before = at > text ? at[-1] : ' ', behind = at[len];
+
+		if (is_name_char(before) || is_name_char(behind))
+			continue;
+		if (behind == '=' || (before == '\'' && behind == '\''))
+			return true;
+		if (text[list] == ':' && at < text + list && (behind == ',' || behind == ':') &&
+		    (at < text + 2 || at[-2] == ','))
+			return true;
+	}
+	return false;
 }
 
 void conffile_blame(const struct conffile *f, const struct conffile_section *section,
 		    struct vmtap_error *err)
 {
 	unsigned line = section->line;
-	char object[sizeof(err->object)];
 
 	for (unsigned i = 0; i < section->key_cnt; i++)
 		if (names_key(err->reason, section->keys[i].name))
 			line = section->keys[i].line;
-	snprintf(object, sizeof(object), "%s", err->object);
-	error_object(err, "%.80s:%u: %.40s", f->path, line, object);
+	conffile_place(f, line, err);
 }
 
 /* ---------------------------------------------------------------------- memory */

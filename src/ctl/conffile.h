@@ -84,7 +84,9 @@ const char *conffile_value(const struct conffile_section *section, const char *k
 /** conffile_joins() - Does the file join the two, in whatever order? */
 bool conffile_joins(const struct conffile *f, const char *a, const char *b);
 
-/** conffile_blame() - Put the file and the line in front of @err's object: of the key that its reason names, or
+/** conffile_place() - Put the file and the line in front of @err's object: of a long path, its end. @err may be NULL. */
+void conffile_place(const struct conffile *f, unsigned line, struct vmtap_error *err);
+/** conffile_blame() - The same with the line of the key that its reason names, or
  *  of the section. */
 void conffile_blame(const struct conffile *f, const struct conffile_section *section,
 		    struct vmtap_error *err);

@@ -325,7 +325,6 @@ static int join(struct reload *r, const struct conffile *to, bool go_on,
 
 	for (unsigned i = 0; i < to->join_cnt; i++) {
 		const struct conffile_join *j = &to->joins[i];
-		char object[sizeof(err->object)];
 		int ret;
 
 		if (is_joined(r->state, j))
@@ -334,8 +333,7 @@ static int join(struct reload *r, const struct conffile *to, bool go_on,
 		ret = state_connect(r->state, j->port, j->to, err);
 		if (ret == 0)
 			continue;
-		memcpy(object, err->object, sizeof(object));
-		error_object(err, "%.80s:%u: %.40s", to->path, j->line, object);
+		conffile_place(to, j->line, err);
 		failure = ret;
 		if (!go_on)
 			return ret;

@@ -22,7 +22,7 @@ def test_a_port_s_key_at_a_switch_is_refused_until_it_is_gone(ns, folder, file, 
     with serve(ns, folder, file) as server, server.client() as ctl:
         file.write(NULL % "a", switch("a", key + "\n"))
         for _ in range(2):
-            with pytest.raises(Refused, match="vmtap.conf:.*a key of ports"):
+            with pytest.raises(Refused, match="vmtap.conf:6: .*a key of ports"):
                 ctl.run("reload")
         file.write(*right)
         assert ctl.run("reload") == {"kept": 2, "changed": 0, "opened": 0, "closed": 0}

@@ -159,6 +159,53 @@ static void blame_finds_the_key(void **state)
 	conffile_free(f);
 }
 
+/* "burst=" is in "rx-burst=", too. */
+static void blame_takes_whole_keys(void **state)
+{
+	struct conffile *f = parse("[port a]\ntype = null\nrx-burst = 5\nburst = 5\ntx-rate = 5\n");
+	static const struct {
+		const char *reason, *object;
+	} cases[] = {
+		{ "rx-burst= is given without a rate", "f.conf:3: port a" },
+		{ "burst= is given without a rate", "f.conf:4: port a" },
+		{ "tx-rate: a key of ports, not of switches", "f.conf:5: port a" },
+		{ "ifname, tx-rate, mtu: not together with fd=", "f.conf:5: port a" },
+		{ "no such thing: tx-rate: no", "f.conf:1: port a" },
+		{ "what it has of type: none", "f.conf:1: port a" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct vmtap_error err = { .code = EINVAL, .object = "port a" };
+
+		snprintf(err.reason, sizeof(err.reason), "%s", cases[i].reason);
+		conffile_blame(f, conffile_find(f, "a"), &err);
+		assert_string_equal(err.object, cases[i].object);
+	}
+	conffile_free(f);
+}
+
+/* Of the file's name as much as there is room for, the end first. */
+static void a_long_path_costs_no_line(void **state)
+{
+	struct vmtap_error err = { 0 };
+	struct conffile *f;
+	char path[200];
+
+	memset(path, 'x', sizeof(path));
+	strcpy(path + 120, "/vmtap.conf");
+	assert_null(conffile_parse(path, "\nnonsense\n", 10, &err));
+	assert_int_equal(strlen(err.object), sizeof(err.object) - 1);
+	assert_memory_equal(err.object, "...x", 4);
+	assert_non_null(strstr(err.object, "x/vmtap.conf:2"));
+	f = conffile_parse(path, "[port a]\ntype = null\n", 21, &err);
+	assert_non_null(f);
+	err = (struct vmtap_error) { .code = EBUSY, .object = "port a" };
+	conffile_blame(f, conffile_find(f, "a"), &err);
+	assert_non_null(strstr(err.object, "x/vmtap.conf:1: port a"));
+	assert_int_equal(strlen(err.object), sizeof(err.object) - 1);
+	conffile_free(f);
+}
+
 static void only_files_are_read(void **state)
 {
 	struct vmtap_error err = { 0 };
@@ -181,6 +228,8 @@ int main(void)
 		cmocka_unit_test(a_zero_byte_is_no_text),
 		cmocka_unit_test(too_much_is_refused),
 		cmocka_unit_test(blame_finds_the_key),
+		cmocka_unit_test(blame_takes_whole_keys),
+		cmocka_unit_test(a_long_path_costs_no_line),
 		cmocka_unit_test(only_files_are_read),
 	};
 
