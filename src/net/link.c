@@ -116,8 +116,10 @@ static unsigned link_offer(struct junction *j, struct port_lane *from,
 		w->busy = true;
 		done = hand_over(w, frames, cnt);
 		w->busy = false;
-		if (l->link->closed)
+		if (l->link->closed) { /* by whoever got the others */
+			lane_drop_rx(from, VMTAP_DROP_NO_PEER, cnt - done);
 			return cnt;
+		}
 	}
 	if (done < cnt)
 		w->held = true;

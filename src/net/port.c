@@ -214,6 +214,10 @@ static unsigned go_to_junction(struct port_lane *l, const struct vmtap_frame *fr
 {
 	struct junction *j = l->port->junction;
 
+	if (!j) { /* parted by whoever got the frames before these */
+		lane_drop_rx(l, VMTAP_DROP_NO_PEER, cnt);
+		return cnt;
+	}
 	return j->ops->offer(j, l, frames, cnt);
 }
 

@@ -369,10 +369,12 @@ static unsigned frames_offer(struct junction *j, struct port_lane *from,
 		done += take_some(m, &sw->offers[depth], depth, frames + done, cnt - done);
 	m->offering = false;
 	sw->depth--;
-	if (m->gone)
+	if (m->gone) {
+		lane_drop_rx(from, VMTAP_DROP_NO_PEER, cnt - done);
 		done = cnt;
-	else if (done < cnt)
+	} else if (done < cnt) {
 		hold(m);
+	}
 	switch_leave(sw);
 	return done;
 }

@@ -232,6 +232,35 @@ static void removing_a_hook_lets_go_of_what_it_held(void **state)
 	assert_int_equal(fake_offer(r->a, 0, 2), 2);
 }
 
+static struct link *to_part;
+
+static unsigned part_and_take(struct port_lane *l, const struct vmtap_frame *frames, unsigned cnt)
+{
+	link_close(to_part);
+	return fake_send(l, frames, cnt);
+}
+
+static void a_burst_that_it_splits_may_be_parted_from_inside(void **state)
+{
+	struct rig *r = *state;
+	struct port_ops ops = fake_ops;
+	struct vmtap_stats s;
+
+	ops.send = part_and_take;
+	r->b->port.ops = &ops;
+	to_part = r->link;
+	r->watcher.odd = PORT_DROP;
+	port_hook_add(&r->a->port, &r->watcher.hook, "filter", NULL);
+	assert_int_equal(fake_offer(r->a, 0, 9), 9);
+	assert_int_equal(r->b->got, 1);
+	port_stats(&r->a->port, &s);
+	assert_int_equal(s.rx.frames, 9);
+	assert_int_equal(s.rx.drops[VMTAP_DROP_FILTERED], 4);
+	assert_int_equal(s.rx.drops[VMTAP_DROP_NO_PEER], 4);
+	assert_false(port_is_held(&r->a->port));
+	r->b->port.ops = &fake_ops;
+}
+
 static bool yes(const struct port *p)
 {
 	return true;
@@ -278,6 +307,8 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(removing_a_hook_lets_go_of_what_it_held, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(a_burst_that_it_splits_may_be_parted_from_inside,
+						setup, teardown),
 		cmocka_unit_test_setup_teardown(a_port_whose_frames_the_kernel_carries_has_none,
 						setup, teardown),
 	};

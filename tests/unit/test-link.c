@@ -250,6 +250,38 @@ static void closing_a_port_parts_the_link(void **state)
 	link_free(again);
 }
 
+static struct link *to_part;
+
+static unsigned take_and_part(struct port_lane *l, const struct vmtap_frame *frames, unsigned cnt)
+{
+	unsigned taken = fake_send(l, frames, cnt);
+
+	link_close(to_part);
+	return taken;
+}
+
+/* Have @f part the link of @r whenever it is sent frames, by @ops, which live as long as it. */
+static void part_on_send(struct rig *r, struct fake *f, struct port_ops *ops)
+{
+	*ops = fake_ops;
+	ops->send = take_and_part;
+	f->port.ops = ops;
+	to_part = r->link;
+}
+
+static void what_is_left_when_a_receiver_parts_the_link_is_counted(void **state)
+{
+	static struct port_ops ops;
+	struct rig *r = *state;
+
+	part_on_send(r, r->b, &ops);
+	r->b->room = 3;
+	assert_int_equal(fake_offer(r->a, 0, 10), 10);
+	assert_int_equal(r->b->got, 3);
+	assert_int_equal(r->a->port.lanes->stats.rx.frames, 10);
+	assert_int_equal(r->a->port.lanes->stats.rx.drops[VMTAP_DROP_NO_PEER], 7);
+}
+
 static void a_linked_port_cannot_be_linked_again(void **state)
 {
 	struct rig *r = *state;
@@ -411,6 +443,7 @@ int main(void)
 		LINKED(answers_from_inside_send_pass),
 		LINKED(two_ports_that_answer_each_other_do_not_recurse),
 		LINKED(closing_a_port_parts_the_link),
+		LINKED(what_is_left_when_a_receiver_parts_the_link_is_counted),
 		LINKED(a_linked_port_cannot_be_linked_again),
 		APART(each_side_is_told_what_the_other_accepts),
 		LINKED(what_the_receiver_lacks_is_finished_in_software),

@@ -327,6 +327,19 @@ static void the_switch_may_be_closed_while_a_queue_drains(void **state)
 	assert_true(switch_is_closed(sw));
 }
 
+static void what_is_left_when_the_switch_is_closed_inside_is_counted(void **state)
+{
+	const struct vmtap_stats *s = &ports[0]->port.lanes->stats;
+
+	leaving_ops = fake_ops;
+	leaving_ops.send = leaving_send;
+	ports[1]->port.ops = &leaving_ops;
+	ports[1]->freed_on = 2;
+	assert_int_equal(offer_tcp(0, 64, 10), 64); /* more than is looked at in one go */
+	assert_int_equal(s->rx.frames, 64);
+	assert_in_range(s->rx.drops[VMTAP_DROP_NO_PEER], 56, 63);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -352,6 +365,7 @@ int main(void)
 		SWITCH(a_port_may_leave_while_its_queue_drains),
 		SWITCH(the_switch_may_be_closed_inside_of_a_send),
 		SWITCH(the_switch_may_be_closed_while_a_queue_drains),
+		SWITCH(what_is_left_when_the_switch_is_closed_inside_is_counted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
