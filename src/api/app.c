@@ -18,6 +18,10 @@ static unsigned host_frames(void *opaque, const struct vmtap_frame *frames, unsi
 	struct vmtap_port *h = opaque;
 	unsigned taken;
 
+	if (h->closing) { /* from inside the call before, for frames of the same burst */
+		port_drop_tx(h->port, VMTAP_DROP_PEER_GONE, frames, cnt);
+		return cnt;
+	}
 	if (!h->app_ops->frames)
 		return cnt;
 	call_begin(h->v);

@@ -66,10 +66,15 @@ static struct port *other(const struct link *l, const struct port *p)
 static int emit(struct offload_out *out, const struct vmtap_frame *frame)
 {
 	struct way *w = container_of(out, struct way, out);
+	const struct link *link = w->lane->link;
 
+	if (link->closed)
+		return -EPIPE;
 	w->cut++;
 	if (!w->rest.cnt && lane_send(w->to, frame, 1))
 		return 0;
+	if (link->closed) /* by whoever would not take it; @rest was purged */
+		return -EPIPE;
 	if (sendq_push(&w->rest, frame, frame->len, NULL, NULL) < 0)
 		lane_drop_tx(w->to, VMTAP_DROP_QUEUE_FULL, NULL, 1);
 	return 0;
@@ -85,6 +90,7 @@ static unsigned hand_over(struct way *w, const struct vmtap_frame *frames, unsig
 	/* somebody else's frame may have blocked it: a hook's */
 	while (done < cnt && !link->closed && !w->rest.cnt && !w->to->blocked && w->cut < CUT_MAX) {
 		unsigned run = offload_ready_run(frames + done, cnt - done, to->accepts);
+		int ret;
 
 		if (run) {
 			unsigned taken = lane_send(w->to, frames + done, run);
@@ -94,7 +100,10 @@ static unsigned hand_over(struct way *w, const struct vmtap_frame *frames, unsig
 				break;
 			continue;
 		}
-		if (offload_finish(&frames[done], to->accepts, w->lane->scratch, &w->out) < 0)
+		ret = offload_finish(&frames[done], to->accepts, w->lane->scratch, &w->out);
+		if (ret == -EPIPE)
+			break;
+		if (ret < 0)
 			lane_drop_rx(w->from, VMTAP_DROP_BAD_HEADER, 1);
 		done++;
 	}
@@ -141,7 +150,12 @@ static bool deliver_rest(void *ctx, const struct vmtap_frame *frame)
 {
 	struct way *w = ctx;
 
-	return lane_send(w->to, frame, 1) == 1;
+	if (lane_send(w->to, frame, 1))
+		return true;
+	if (!w->lane->link->closed)
+		return false;
+	lane_drop_tx(w->to, VMTAP_DROP_PURGED, NULL, 1); /* the others of @rest were */
+	return true;
 }
 
 static void resume(struct way *w)

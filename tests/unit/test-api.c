@@ -202,6 +202,96 @@ static void a_port_may_close_itself_in_its_own_callback(void **state)
 	assert_int_equal(got, 1);
 }
 
+/* A frame that becomes segments of 100 bytes of payload, @cnt of them. */
+static void send_tcp(struct vmtap_port *from, unsigned cnt)
+{
+	static unsigned char bytes[14 + 20 + 20 + 5000];
+	static const unsigned char head[] = { 2, 0, 0,	  0, 0, 1, 2, 0, 0, 0, 0,  2,
+					      8, 0, 0x45, 0, 0, 0, 0, 0, 0, 0, 64, 6 };
+	struct iovec iov = { bytes, 54 + cnt * 100 };
+	const struct vmtap_frame frame = {
+		.hdr = { .flags = VMTAP_HDR_NEEDS_CSUM,
+			 .gso_type = VMTAP_GSO_TCPV4,
+			 .hdr_len = 54,
+			 .gso_size = 100,
+			 .csum_start = 34,
+			 .csum_offset = 16 },
+		.len = 54 + cnt * 100,
+		.iov = &iov,
+		.iov_cnt = 1,
+	};
+
+	memcpy(bytes, head, sizeof(head));
+	bytes[16] = (unsigned char)((40 + cnt * 100) >> 8);
+	bytes[17] = (unsigned char)(40 + cnt * 100);
+	bytes[46] = 0x50; /* TCP's header has 20 bytes */
+	assert_int_equal(vmtap_send_burst(from, &frame, 1), 1);
+}
+
+static unsigned last_taken;
+
+/* With its second frame, of which it takes @last_taken, its port is closed; then no other may come. */
+static unsigned close_then_refuse(void *opaque, const struct vmtap_frame *frames, unsigned cnt)
+{
+	assert_int_equal(closed, 0);
+	if (++got == 2) {
+		vmtap_port_close(*(struct vmtap_port **)opaque);
+		return last_taken;
+	}
+	return 1;
+}
+
+static const struct vmtap_app_ops closing = { sizeof(closing), 0, close_then_refuse, NULL, NULL,
+					      on_closed };
+
+static void no_segment_comes_to_a_port_that_closed_itself(void **state)
+{
+	static struct vmtap_port *c;
+
+	for (last_taken = 0; last_taken < 2; last_taken++) {
+		struct vmtap_port *d = vmtap_app_new(v, NULL, &plain, NULL, NULL);
+		struct vmtap_stats stats;
+
+		got = closed = 0;
+		c = vmtap_app_new(v, NULL, &closing, &c, NULL);
+		assert_non_null(vmtap_link_new(v, c, d, NULL));
+		send_tcp(d, 5);
+		assert_int_equal(closed, 1);
+		assert_int_equal(got, 2);
+		vmtap_port_stats(d, &stats, sizeof(stats));
+		assert_int_equal(stats.rx.drops[VMTAP_DROP_NO_PEER], 1);
+		assert_int_equal(stats.rx.drops[VMTAP_DROP_BAD_HEADER], 0);
+		vmtap_dispatch(v, 0);
+	}
+}
+
+static void no_frame_comes_past_a_limit_to_a_port_that_closed_itself(void **state)
+{
+	/* it has a burst go on one by one, without a wait */
+	static const struct vmtap_limit limit = { sizeof(limit), 1000000000000, 1, 0 };
+	static unsigned char bytes[60];
+	static struct vmtap_port *c;
+	struct iovec iov = { bytes, sizeof(bytes) };
+	struct vmtap_frame frames[5];
+	struct vmtap_stats stats;
+
+	for (unsigned i = 0; i < 5; i++)
+		frames[i] = (struct vmtap_frame) { .len = 60, .iov = &iov, .iov_cnt = 1 };
+	last_taken = 1;
+	vmtap_port_close(b);
+	c = vmtap_port_ref(vmtap_app_new(v, "c", &closing, &c, NULL));
+	assert_non_null(vmtap_link_new(v, a, c, NULL));
+	assert_int_equal(vmtap_port_set_limit(c, VMTAP_TX, &limit, NULL), 0);
+	closed = 0;
+	assert_int_equal(vmtap_send_burst(a, frames, 5), 5);
+	assert_int_equal(closed, 1);
+	assert_int_equal(got, 2);
+	vmtap_port_stats(c, &stats, sizeof(stats));
+	assert_int_equal(stats.tx.frames, 2);
+	assert_int_equal(stats.tx.drops[VMTAP_DROP_PEER_GONE], 3);
+	vmtap_port_unref(c);
+}
+
 static void operations_of_an_older_caller_are_enough(void **state)
 {
 	struct vmtap_app_ops old = {
@@ -274,6 +364,8 @@ int main(void)
 		CASE(a_queue_without_callbacks_is_bounded),
 		CASE(closing_twice_is_harmless_with_a_reference),
 		CASE(a_port_may_close_itself_in_its_own_callback),
+		CASE(no_segment_comes_to_a_port_that_closed_itself),
+		CASE(no_frame_comes_past_a_limit_to_a_port_that_closed_itself),
 		CASE(operations_of_an_older_caller_are_enough),
 		CASE(the_link_state_reaches_the_peer),
 		CASE(the_descriptor_wakes_a_host_loop),

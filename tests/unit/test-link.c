@@ -390,6 +390,22 @@ static void segments_that_do_not_fit_wait_in_order(void **state)
 	assert_int_equal(r->b->tags[3], 77);
 }
 
+static void no_segment_waits_in_a_link_that_was_parted(void **state)
+{
+	static struct port_ops ops;
+	struct rig *r = *state;
+	const struct vmtap_counters *tx = &r->b->port.lanes->stats.tx;
+
+	r->b->room = 1;
+	offer_gso(r->a);
+	part_on_send(r, r->b, &ops);
+	port_writable(&r->b->port);
+	assert_true(link_is_closed(r->link));
+	assert_int_equal(tx->drops[VMTAP_DROP_PURGED],
+			 2); /* what was refused, and what was behind it */
+	assert_int_equal(tx->frames, 1);
+}
+
 static void segmenting_gives_others_their_turn(void **state)
 {
 	struct rig *r = *state;
@@ -449,6 +465,7 @@ int main(void)
 		LINKED(what_the_receiver_lacks_is_finished_in_software),
 		LINKED(what_the_receiver_has_passes_untouched),
 		LINKED(segments_that_do_not_fit_wait_in_order),
+		LINKED(no_segment_waits_in_a_link_that_was_parted),
 		LINKED(segmenting_gives_others_their_turn),
 		LINKED(a_header_that_lies_is_dropped_and_counted),
 	};
