@@ -4,6 +4,7 @@
 
 #include <endian.h>
 
+#include "port/sock/framing.h"
 #include "port/sock/stream.h"
 
 static int peer = -1;
@@ -163,6 +164,33 @@ static void a_turn_is_bounded(void **state)
 		turn();
 		assert_in_range(t.fake.cnt - before, 1, PORT_BUDGET);
 	}
+}
+
+/* One buffer of them in the event, and one in the task. */
+static void a_turn_of_nothing_but_runts_is_bounded(void **state)
+{
+	const unsigned most = 2 * FRAMING_SIZE / 5;
+	const uint64_t *runts;
+	static uint8_t bytes[5 * 8192];
+	size_t sent = 0;
+	int big = 1 << 20;
+
+	for (size_t i = 3; i < sizeof(bytes); i += 5)
+		bytes[i] = 1;
+	start_on_pair(0);
+	runts = &t.port->lanes->stats.rx.drops[VMTAP_DROP_RUNT];
+	setsockopt(peer, SOL_SOCKET, SO_SNDBUF, &big, sizeof(big));
+	for (ssize_t len = 0; len >= 0; sent += len > 0 ? (size_t)len : 0)
+		len = send(peer, bytes + sent % 5, sizeof(bytes) - 5, MSG_NOSIGNAL);
+	assert_true(sent / 5 > most);
+	for (uint64_t before = 0; before < sent / 5; before = *runts) {
+		turn();
+		assert_in_range(*runts - before, 1, most);
+	}
+	put(bytes + sent % 5, 5 - sent % 5);
+	put_frame(60);
+	until(t.fake.cnt == 1);
+	assert_int_equal(*runts, sent / 5 + 1);
 }
 
 static void nobody_reading_does_not_spin(void **state)
@@ -482,6 +510,7 @@ int main(void)
 		stream_case(runts_are_dropped_and_counted),
 		stream_case(held_frames_stay_in_order),
 		stream_case(a_turn_is_bounded),
+		stream_case(a_turn_of_nothing_but_runts_is_bounded),
 		stream_case(nobody_reading_does_not_spin),
 		stream_case(paused_port_reads_nothing_and_loses_nothing),
 		stream_case(burst_leaves_with_lengths_in_front),

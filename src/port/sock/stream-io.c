@@ -7,7 +7,7 @@
  *   they lie. When the junction takes fewer, the rest stays there and
  *   nothing more is read. Reading is not switched off in the loop until the
  *   socket is in fact ready and nobody wants its bytes: most holds are
- *   shorter than that. A turn ends after PORT_BUDGET frames; if the buffer
+ *   shorter than that. A turn ends after PORT_BUDGET frames, or runts; if the buffer
  *   still holds some, a task goes on, since the socket need not be readable.
  *
  * Sending
@@ -92,31 +92,34 @@ static ssize_t receive(struct stream *s, bool *emptied)
 	return -1;
 }
 
-/* Complete frames at the front of the buffer. Return: as framing_parse(). */
-static int parse(struct stream *s, unsigned budget)
+/* Complete frames at the front of the buffer, behind @runts. Return: as framing_parse(). */
+static int parse(struct stream *s, unsigned max, unsigned *runts)
 {
-	unsigned runts = 0;
-	int cnt =
-		framing_parse(&s->rx, budget < VMTAP_BURST_MAX ? budget : VMTAP_BURST_MAX, &runts);
+	int cnt;
 
-	if (runts)
-		port_drop_rx(&s->port, VMTAP_DROP_RUNT, runts);
+	*runts = 0;
+	cnt = framing_parse(&s->rx, max < VMTAP_BURST_MAX ? max : VMTAP_BURST_MAX, runts);
+	if (*runts)
+		port_drop_rx(&s->port, VMTAP_DROP_RUNT, *runts);
 	return cnt;
 }
 
 static void run(struct stream *s)
 {
-	unsigned budget = PORT_BUDGET;
+	int budget = PORT_BUDGET;
 	bool emptied = false;
 
-	while (budget) {
-		int cnt = parse(s, budget);
-		unsigned taken;
+	while (budget > 0) {
+		unsigned runts, taken;
+		int cnt = parse(s, (unsigned)budget, &runts);
 
 		if (cnt < 0) {
 			bad_framing(s);
 			return;
 		}
+		budget -= (int)runts; /* a peer may send nothing else */
+		if (!cnt && budget <= 0)
+			break;
 		if (!cnt) {
 			if (emptied || receive(s, &emptied) <= 0)
 				return;
@@ -127,7 +130,7 @@ static void run(struct stream *s)
 			framing_done(&s->rx, taken);
 		if (taken < (unsigned)cnt)
 			return;
-		budget -= taken;
+		budget -= (int)taken;
 	}
 	if (framing_pending(&s->rx))
 		loop_task_add(loop_of(s), &s->more);
@@ -415,9 +418,10 @@ int stream_io_begin(struct stream *s)
 /* Frames that nobody took. */
 static void purge(struct stream *s)
 {
+	unsigned runts;
 	int cnt;
 
-	while ((cnt = parse(s, VMTAP_BURST_MAX)) > 0) {
+	while ((cnt = parse(s, VMTAP_BURST_MAX, &runts)) > 0) {
 		port_drop_rx(&s->port, VMTAP_DROP_PURGED, (unsigned)cnt);
 		framing_done(&s->rx, (unsigned)cnt);
 	}
