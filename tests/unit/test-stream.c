@@ -425,6 +425,23 @@ static void sending_to_a_peer_that_left_drops_and_counts(void **state)
 	assert_int_equal(t.port->state, VMTAP_PORT_UP); /* there is a frame left */
 }
 
+static void a_frame_of_many_pieces_is_lost_once(void **state)
+{
+	static uint8_t data[600];
+	static struct iovec iov[600];
+	const struct vmtap_frame f = { .len = 600, .iov = iov, .iov_cnt = 600 };
+
+	for (unsigned i = 0; i < 600; i++)
+		iov[i] = (struct iovec) { data + i, 1 };
+	start_on_pair(0);
+	fd_close(&peer);
+	assert_int_equal(port_send(t.port, &f, 1), 1);
+	assert_int_equal(t.port->lanes->stats.tx.drops[VMTAP_DROP_PEER_GONE], 1);
+	assert_int_equal(t.port->lanes->stats.tx.frames, 0);
+	until(t.port->state == VMTAP_PORT_BROKEN);
+	assert_int_equal(t.port->lanes->stats.tx.drops[VMTAP_DROP_PEER_GONE], 1);
+}
+
 static void blocked_port_is_released_when_the_peer_leaves(void **state)
 {
 	uint32_t number = 0;
@@ -521,6 +538,7 @@ int main(void)
 		stream_case(longest_frame_is_sent),
 		stream_case(frames_of_a_peer_that_left_are_delivered),
 		stream_case(sending_to_a_peer_that_left_drops_and_counts),
+		stream_case(a_frame_of_many_pieces_is_lost_once),
 		stream_case(blocked_port_is_released_when_the_peer_leaves),
 		stream_case(frame_that_was_sent_in_part_counts_as_lost),
 		stream_case(a_connection_without_reconnect_breaks_the_port),

@@ -259,6 +259,11 @@ static unsigned settle(struct stream *s, const struct vmtap_frame *frames, unsig
 	return done;
 }
 
+static void forget_tail(struct stream *s)
+{
+	s->tx.tail_at = s->tx.tail_end = 0;
+}
+
 /* Send the tail. Return: 0: it is gone; -EAGAIN, or another error. */
 static int flush_tail(struct stream *s)
 {
@@ -287,7 +292,10 @@ static int send_some(struct stream *s, const struct vmtap_frame *frames, unsigne
 
 		keep_tail(s, frames, 0);
 		ret = flush_tail(s);
-		return ret == 0 || is_passing(ret) ? 1 : ret;
+		if (ret == 0 || is_passing(ret))
+			return 1;
+		forget_tail(s); /* it is the caller's to count */
+		return ret;
 	}
 	len = send_iov(s, s->tx.iov, used);
 	if (len < 0 &&
@@ -305,8 +313,7 @@ static void lose_tail(struct stream *s)
 {
 	if (has_tail(s))
 		port_drop_tx(&s->port, VMTAP_DROP_PEER_GONE, NULL, 1);
-	s->tx.tail_at = 0;
-	s->tx.tail_end = 0;
+	forget_tail(s);
 }
 
 /* The peer takes nothing any more. What it sent is still read, until it ends. */
@@ -395,7 +402,7 @@ void stream_io_fini(struct stream *s)
 static void forget(struct stream *s)
 {
 	framing_reset(&s->rx);
-	s->tx.tail_at = s->tx.tail_end = 0;
+	forget_tail(s);
 	s->tx_broken = false;
 }
 
