@@ -18,6 +18,8 @@ import threading
 import pytest
 
 from netns import Netns, end, wait_until
+from peers import DgramPeer, StreamPeer
+from tuntap import GUEST, frame, number_of
 from vmtap import Vmtap, run
 
 QEMU = "qemu-system-x86_64"
@@ -252,6 +254,26 @@ def test_path_of_a_killed_process_is_taken(ns, folder):
         with socket.socket(socket.AF_UNIX) as s:
             s.connect(path)
     assert not os.path.exists(path)
+
+
+@pytest.mark.skipif(not shutil.which("nft"), reason="nft is not installed")
+def test_frame_that_a_firewall_drops_is_lost_alone(ns, folder):
+    """The kernel says so of the frame, not of where it was going."""
+    bad = b"\x06" + GUEST[1:]
+    ns.run("nft -f -", input="table ip t { chain o { type filter hook output priority 0; "
+           "udp dport 7002 @th,64,8 6 drop; }; }")
+    ports = ["stream,id=s,server=on,path=%s/s" % folder, "dgram,id=d,local=127.0.0.1:7001,remote=127.0.0.1:7002"]
+    with ns.enter():
+        there = DgramPeer("127.0.0.1:7002", "127.0.0.1:7001")
+    with there, Vmtap(ns, ports, folder, args=("--log-format", "json", "--stats", "3600")) as v:
+        with StreamPeer(folder + "/s") as here:
+            here.send(*(frame(n, dst=GUEST if n % 10 else bad) for n in range(100)))
+            for n in range(100):
+                if n % 10:
+                    assert number_of(there.receive()) == n
+        v.stop()
+    assert v.summary()["d"]["tx"]["drops"] == {"refused": 10}
+    assert v.summary()["d"]["tx"]["frames"] == 90
 
 
 @pytest.mark.parametrize("spec,status,says", [

@@ -296,9 +296,11 @@ static bool try_again(struct dgram *d, int code, bool *tried)
 	return true;
 }
 
-static bool concerns_all(int code)
+/* Is it about the peer, rather than that frame? Of UDP, a packet filter may refuse one and no other. */
+static bool concerns_all(const struct dgram *d, int code)
 {
-	return cause_of(code) == VMTAP_DROP_PEER_GONE || code == EPERM || code == EACCES;
+	return cause_of(code) == VMTAP_DROP_PEER_GONE || code == EACCES ||
+	       (code == EPERM && d->kind == DGRAM_UNIX);
 }
 
 /* Send some. Return: frames sent, @full: no more for now; -errno: what befell the first. */
@@ -344,7 +346,7 @@ unsigned dgram_send(struct port_lane *l, const struct vmtap_frame *frames, unsig
 		}
 		if (try_again(d, -ret, &tried))
 			continue;
-		if (concerns_all(-ret))
+		if (concerns_all(d, -ret))
 			lost = cnt - done;
 		port_drop_tx(p, cause_of(-ret), &frames[done], lost);
 		done += lost;
