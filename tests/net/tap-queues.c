@@ -126,6 +126,65 @@ static void queues_can_be_changed_before_the_link_and_while_frames_wait(void **s
 	lab_close(&lab);
 }
 
+static struct vmtap_queue_stats second_queue(const struct lab *lab)
+{
+	struct vmtap_queue_stats q = { 0 };
+
+	vmtap_port_queue_stats(lab->tap, 1, &q, sizeof(q));
+	return q;
+}
+
+static bool second_is_held(struct lab *lab)
+{
+	return second_queue(lab).flags & VMTAP_QUEUE_TX_HELD;
+}
+
+static bool second_is_done(struct lab *lab)
+{
+	struct vmtap_queue_stats q = second_queue(lab);
+	struct vmtap_queue_stats from = { 0 };
+
+	vmtap_port_queue_stats(lab->priv, 1, &from, sizeof(from));
+	return q.tx.frames + lab_drops(&q.tx) == from.rx.frames && !(q.flags & VMTAP_QUEUE_TX_HELD);
+}
+
+static void what_waits_for_a_queue_goes_on_when_that_is_detached(void **state)
+{
+	const struct sockaddr_in to = { .sin_family = AF_INET,
+					.sin_addr.s_addr = htonl(0x0a010002) };
+	struct vmtap_error err = { 0 };
+	struct lab lab;
+	int far, sock;
+
+	lab_open_ports(&lab, LAB_TAP ",queues=2,sndbuf=1", 12);
+	lab.priv = vmtap_port_open(lab.v, "tap,ifname=vm1,queues=2,script=no,downscript=no", &err);
+	assert_non_null(vmtap_link_new(lab.v, lab.tap, lab.priv, &err));
+	/* a packet filter in the bridge would free the send buffer */
+	lab_run("echo 0 >/proc/sys/net/bridge/bridge-nf-call-iptables || :");
+	far = lab_slow_peer("rate 1mbit burst 2000 limit 1000000");
+	lab_run("ip addr add 10.1.0.1/24 dev vm1 && ip neigh add 10.1.0.2 lladdr 02:00:00:00:00:02 dev vm1");
+	sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	for (int again = 0; again < 2; again++) {
+		for (unsigned flow = 0; flow < 64; flow++) {
+			struct sockaddr_in there = to;
+
+			there.sin_port = htons((uint16_t)(1000 + flow));
+			assert_int_equal(sendto(sock, buf, 200, 0, (struct sockaddr *)&there,
+						sizeof(there)),
+					 200);
+		}
+		lab_until(&lab, second_is_held);
+		assert_int_equal(vmtap_port_set_queue(lab.tap, 1, false, &err), 0);
+		if (again)
+			assert_int_equal(vmtap_port_set_queue(lab.tap, 1, true, &err), 0);
+		lab_until(&lab, second_is_done);
+		assert_int_equal(vmtap_port_set_queue(lab.tap, 1, true, &err), 0);
+	}
+	close(sock);
+	close(far);
+	lab_close(&lab);
+}
+
 static void wrong_queues_are_refused(void **state)
 {
 	struct vmtap_error err = { 0 };
@@ -357,6 +416,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(queues_can_be_detached_and_attached_again),
 		cmocka_unit_test(queues_can_be_changed_before_the_link_and_while_frames_wait),
+		cmocka_unit_test(what_waits_for_a_queue_goes_on_when_that_is_detached),
 		cmocka_unit_test(wrong_queues_are_refused),
 		cmocka_unit_test(each_queue_has_its_descriptor),
 		cmocka_unit_test(a_descriptor_can_be_given_by_name),

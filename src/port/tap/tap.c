@@ -262,8 +262,10 @@ static void tap_pairs_used(struct port *p, const struct port *peer)
 
 	for (unsigned i = 0; i < t->queue_cnt; i++)
 		t->queues[i].unused = peer && !peer->lanes[i].used;
-	if (p->started)
-		attach_used(t);
+	if (!p->started)
+		return;
+	attach_used(t);
+	port_writable(p); /* of a queue that was detached, nobody hears that there is room */
 }
 
 /* Nothing of the device is in a lane until it is watched again. */
@@ -541,6 +543,7 @@ int tap_set_queue(struct port *p, unsigned queue, bool on, struct vmtap_error *e
 	q->unwanted = !on;
 	port_enter(p);
 	ret = attach_used(t);
+	port_writable(p); /* as above */
 	port_leave(p);
 	return ret ? error_errno(err, -ret, p->name, action) : 0;
 }
