@@ -74,11 +74,11 @@ struct capture {
 	uint8_t *scratch, *flat;
 };
 
-/** The counters have one writer each. */
+/** The counters have one writer each. Who acquires one, has those that were counted before. */
 static inline void capture_count(_Atomic uint64_t *n, uint64_t by)
 {
 	atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + by,
-			      memory_order_relaxed);
+			      memory_order_release);
 }
 
 /** capture_wake() - Records were published, or @hurry was set. */

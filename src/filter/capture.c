@@ -92,9 +92,9 @@ static void passed(struct port_hook *h, struct port_lane *l, enum port_way way,
 		return;
 	if (!lane->enter_ns[way]) /* it began while they were on their way */
 		return;
+	capture_count(&lane->seen, cnt);
 	for (unsigned i = 0; i < cnt; i++)
 		keep(c, lane, way, &frames[i]);
-	capture_count(&lane->seen, cnt);
 	capring_publish(&lane->ring);
 	capture_wake(c);
 }
@@ -453,8 +453,9 @@ void capture_stats(const struct capture *c, struct vmtap_capture_stats *stats)
 	for (unsigned i = 0; i < c->lane_cnt; i++) {
 		const struct capture_lane *lane = &c->lanes[i];
 
+		/* the whole last: it has every part in it */
+		stats->filtered += atomic_load_explicit(&lane->filtered, memory_order_acquire);
+		stats->dropped += atomic_load_explicit(&lane->dropped, memory_order_acquire);
 		stats->seen += atomic_load_explicit(&lane->seen, memory_order_relaxed);
-		stats->filtered += atomic_load_explicit(&lane->filtered, memory_order_relaxed);
-		stats->dropped += atomic_load_explicit(&lane->dropped, memory_order_relaxed);
 	}
 }

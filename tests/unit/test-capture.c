@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
 #include "fake-port.h"
@@ -250,6 +252,42 @@ static void the_filter_decides(void **state)
 	assert_int_equal(s.written, 1);
 }
 
+/** struct sampler - Looks at the counters until @stop; @wrong: there were more of a part than of the whole. */
+struct sampler {
+	const struct capture *capture;
+	atomic_bool stop;
+	unsigned looks, wrong;
+};
+
+static void *sample(void *opaque)
+{
+	struct sampler *look = opaque;
+	struct vmtap_capture_stats s;
+
+	for (; !atomic_load(&look->stop); look->looks++) {
+		capture_stats(look->capture, &s);
+		look->wrong += s.filtered + s.dropped > s.seen;
+	}
+	return NULL;
+}
+
+static void no_more_are_filtered_than_seen(void **state)
+{
+	struct rig *r = *state;
+	struct sampler look = { 0 };
+	pthread_t thread;
+
+	start(r, (struct vmtap_capture_config) { .filter = "udp" });
+	look.capture = r->capture;
+	assert_int_equal(pthread_create(&thread, NULL, sample, &look), 0);
+	for (unsigned i = 0; i < 20000; i++)
+		fake_offer(r->a, 1, 64);
+	atomic_store(&look.stop, true);
+	pthread_join(thread, NULL);
+	assert_true(look.looks > 0);
+	assert_int_equal(look.wrong, 0);
+}
+
 static void a_bad_filter_is_an_error_with_libpcaps_words(void **state)
 {
 	struct rig *r = *state;
@@ -385,6 +423,7 @@ int main(void)
 		TEST(a_reader_that_leaves_is_missed_without_frames),
 		TEST(a_short_snap_keeps_the_length),
 		TEST(the_filter_decides),
+		TEST(no_more_are_filtered_than_seen),
 		TEST(a_bad_filter_is_an_error_with_libpcaps_words),
 		TEST(wrong_configurations_are_refused),
 		TEST(a_limit_ends_it),
