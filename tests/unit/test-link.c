@@ -390,6 +390,23 @@ static void segments_that_do_not_fit_wait_in_order(void **state)
 	assert_int_equal(r->b->tags[3], 77);
 }
 
+static void segments_that_a_receiver_takes_no_more_are_dropped_and_counted(void **state)
+{
+	struct rig *r = *state;
+
+	port_set_accepts(&r->b->port, VMTAP_OFFLOAD_CSUM);
+	r->b->room = 1;
+	offer_gso(r->a);
+	assert_true(r->b->hdrs[0].flags & VMTAP_HDR_NEEDS_CSUM);
+	port_set_accepts(&r->b->port, 0);
+	r->b->room = 10;
+	port_writable(&r->b->port);
+	assert_int_equal(r->b->got, 1);
+	assert_int_equal(r->b->port.lanes->stats.tx.drops[VMTAP_DROP_PURGED], 2);
+	assert_int_equal(fake_offer(r->a, 77, 1), 1);
+	assert_int_equal(r->b->tags[1], 77);
+}
+
 static void no_segment_waits_in_a_link_that_was_parted(void **state)
 {
 	static struct port_ops ops;
@@ -465,6 +482,7 @@ int main(void)
 		LINKED(what_the_receiver_lacks_is_finished_in_software),
 		LINKED(what_the_receiver_has_passes_untouched),
 		LINKED(segments_that_do_not_fit_wait_in_order),
+		LINKED(segments_that_a_receiver_takes_no_more_are_dropped_and_counted),
 		LINKED(no_segment_waits_in_a_link_that_was_parted),
 		LINKED(segmenting_gives_others_their_turn),
 		LINKED(a_header_that_lies_is_dropped_and_counted),
