@@ -175,17 +175,22 @@ static void closed_port_at_the_peer_does_no_harm(void **state)
 	assert_int_equal(t.port->state, VMTAP_PORT_UP);
 }
 
-/* A connected socket reports the ICMP error at the next call. */
-static void closed_port_behind_an_inherited_socket_does_no_harm(void **state)
+static void closed_port_behind_an_inherited_socket(int family, bool queues_errors)
 {
-	int fd = udp_bound(AF_INET, 0);
+	const int level = family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6, on = 1;
+	int fd = udp_bound(family, 0);
 	struct sockaddr_in6 a;
 	uint16_t number;
 	char spec[64];
 
-	peer = udp_bound(AF_INET, 0);
+	peer = udp_bound(family, 0);
 	number = port_of(peer);
-	assert_int_equal(connect(fd, (struct sockaddr *)&a, loopback(&a, AF_INET, number)), 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&a, loopback(&a, family, number)), 0);
+	if (queues_errors)
+		assert_int_equal(setsockopt(fd, level,
+					    family == AF_INET ? IP_RECVERR : IPV6_RECVERR, &on,
+					    sizeof(on)),
+				 0);
 	snprintf(spec, sizeof(spec), "dgram,fd=%d", fd);
 	start_port(&dgram_type, spec);
 	fd_close(&peer);
@@ -193,11 +198,27 @@ static void closed_port_behind_an_inherited_socket_does_no_harm(void **state)
 		assert_int_equal(send_one(60), 1);
 		settle();
 	}
-	peer = udp_bound(AF_INET, number);
+	peer = udp_bound(family, number);
 	assert_int_equal(send_one(61), 1);
 	assert_int_equal(next_len(peer), 61);
-	put_from(peer, AF_INET, 60);
+	put_from(peer, family, 60);
 	until(t.fake.cnt == 1);
+}
+
+/* A connected socket reports the ICMP error at the next call. */
+static void closed_port_behind_an_inherited_socket_does_no_harm(void **state)
+{
+	closed_port_behind_an_inherited_socket(AF_INET, false);
+}
+
+static void errors_that_an_inherited_socket_queues_do_not_spin(void **state)
+{
+	closed_port_behind_an_inherited_socket(AF_INET, true);
+}
+
+static void errors_that_an_inherited_ipv6_socket_queues_do_not_spin(void **state)
+{
+	closed_port_behind_an_inherited_socket(AF_INET6, true);
 }
 
 static void frame_longer_than_a_datagram_is_dropped_alone(void **state)
@@ -351,6 +372,8 @@ int main(void)
 		inet_case(frames_of_strangers_are_taken_when_asked_for),
 		inet_case(closed_port_at_the_peer_does_no_harm),
 		inet_case(closed_port_behind_an_inherited_socket_does_no_harm),
+		inet_case(errors_that_an_inherited_socket_queues_do_not_spin),
+		inet_case(errors_that_an_inherited_ipv6_socket_queues_do_not_spin),
 		inet_case(frame_longer_than_a_datagram_is_dropped_alone),
 		inet_case(held_frames_stay_in_order),
 		inet_case(address_in_use_is_said),

@@ -179,6 +179,15 @@ static int open_multicast(struct dgram_sockets *s, const struct port_env *env,
 
 /* ------------------------------------------------------------------------- all */
 
+/* Errors of earlier sends mean nothing. Where they are queued, the socket is ready until somebody reads them. */
+static void do_not_queue_errors(int fd)
+{
+	const int off = 0;
+
+	setsockopt(fd, IPPROTO_IP, IP_RECVERR, &off, sizeof(off));
+	setsockopt(fd, IPPROTO_IPV6, IPV6_RECVERR, &off, sizeof(off));
+}
+
 int dgram_sockets_open(struct dgram_sockets *s, const struct port_env *env, const struct port *p,
 		       const struct dgram_conf *c, const char *object, struct vmtap_error *err)
 {
@@ -203,6 +212,8 @@ int dgram_sockets_open(struct dgram_sockets *s, const struct port_env *env, cons
 	default:
 		ret = s->fd = sock_take_fd(env, c->fd, &connected, object, err);
 	}
+	if (ret >= 0 && c->fd && p)
+		do_not_queue_errors(s->fd);
 	if (ret < 0) {
 		if (p)
 			dgram_sockets_end(s, p);
