@@ -221,6 +221,78 @@ static void errors_that_an_inherited_ipv6_socket_queues_do_not_spin(void **state
 	closed_port_behind_an_inherited_socket(AF_INET6, true);
 }
 
+/* What the kernel says that it dropped at the socket of port @number, for want of room. */
+static unsigned dropped_at(uint16_t number)
+{
+	FILE *f = fopen("/proc/net/udp", "re");
+	unsigned port, drops, found = 0;
+	char line[256];
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, " %*u: %*x:%x %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %u", &port,
+			   &drops) == 2 &&
+		    port == number)
+			found = drops;
+	fclose(f);
+	return found;
+}
+
+/* Until the kernel has dropped some. Return: how many. */
+static unsigned flood(int fd, uint16_t number)
+{
+	static const uint8_t data[1400];
+	struct sockaddr_in6 a;
+	socklen_t len = loopback(&a, AF_INET, number);
+	unsigned before = dropped_at(number);
+
+	for (unsigned i = 0; i < 100000 && dropped_at(number) < before + 50; i++)
+		for (unsigned n = 0; n < 100; n++)
+			sendto(fd, data, sizeof(data), 0, (struct sockaddr *)&a, len);
+	return dropped_at(number) - before;
+}
+
+static uint64_t kernel_drops(void)
+{
+	struct vmtap_stats stats;
+
+	port_stats(t.port, &stats);
+	return stats.rx.drops[VMTAP_DROP_KERNEL];
+}
+
+static void what_the_socket_has_no_room_for_is_counted(void **state)
+{
+	unsigned dropped;
+
+	start_udp(AF_INET, "");
+	assert_int_equal(kernel_drops(), 0);
+	dropped = flood(peer, port_of(port_get_fd(t.port, 0)));
+	assert_true(dropped > 0);
+	assert_int_equal(kernel_drops(), dropped);
+	settle();
+	port_close(t.port);
+	assert_int_equal(kernel_drops(), dropped);
+}
+
+static void what_an_inherited_socket_dropped_before_is_not(void **state)
+{
+	int fd = udp_bound(AF_INET, 0);
+	struct sockaddr_in6 a;
+	unsigned dropped;
+	char spec[64];
+
+	peer = udp_bound(AF_INET, 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&a, loopback(&a, AF_INET, port_of(peer))),
+			 0);
+	assert_true(flood(peer, port_of(fd)) > 0);
+	snprintf(spec, sizeof(spec), "dgram,fd=%d", fd);
+	start_port(&dgram_type, spec);
+	assert_int_equal(kernel_drops(), 0);
+	dropped = flood(peer, port_of(fd));
+	assert_true(dropped > 0);
+	assert_int_equal(kernel_drops(), dropped);
+}
+
 static void frame_longer_than_a_datagram_is_dropped_alone(void **state)
 {
 	static uint8_t data[VMTAP_FRAME_MAX];
@@ -374,6 +446,8 @@ int main(void)
 		inet_case(closed_port_behind_an_inherited_socket_does_no_harm),
 		inet_case(errors_that_an_inherited_socket_queues_do_not_spin),
 		inet_case(errors_that_an_inherited_ipv6_socket_queues_do_not_spin),
+		inet_case(what_the_socket_has_no_room_for_is_counted),
+		inet_case(what_an_inherited_socket_dropped_before_is_not),
 		inet_case(frame_longer_than_a_datagram_is_dropped_alone),
 		inet_case(held_frames_stay_in_order),
 		inet_case(address_in_use_is_said),

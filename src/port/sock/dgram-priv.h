@@ -114,6 +114,7 @@ struct dgram_peer {
  * @in, @out: events that it waits for
  * @full:    there was no room for a frame since it last had some
  * @running: frames are being offered right now
+ * @dropped: by the kernel, of what came for sockets.fd; @drops_seen: its own count when it was looked at last
  */
 struct dgram {
 	struct port port;
@@ -125,6 +126,8 @@ struct dgram {
 	struct loop_watch watch;
 	struct loop_task more;
 	bool in, out, full, running;
+	uint64_t dropped;
+	uint32_t drops_seen;
 	struct dgram_peer peer;
 	struct dgram_rx rx;
 	struct dgram_tx tx;

@@ -9,6 +9,7 @@
 #include "port/sock/dgram.h"
 
 #include <errno.h>
+#include <linux/sock_diag.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,10 +55,26 @@ static int dgram_get_fd(const struct port *p, unsigned queue)
 	return queue ? -1 : dgram_of(p)->sockets.fd;
 }
 
+/* The socket's own count, less what it was when the port had it; it wraps. */
+static uint64_t dgram_kernel_drops(struct port *p)
+{
+	struct dgram *d = dgram_of(p);
+	uint32_t info[SK_MEMINFO_VARS] = { 0 };
+	socklen_t len = sizeof(info);
+
+	if (d->sockets.fd >= 0 &&
+	    getsockopt(d->sockets.fd, SOL_SOCKET, SO_MEMINFO, info, &len) == 0) {
+		d->dropped += (uint32_t)(info[SK_MEMINFO_DROPS] - d->drops_seen);
+		d->drops_seen = info[SK_MEMINFO_DROPS];
+	}
+	return d->dropped;
+}
+
 static void dgram_close(struct port *p)
 {
 	struct dgram *d = dgram_of(p);
 
+	dgram_kernel_drops(p); /* for the last time */
 	dgram_io_stop(d);
 	dgram_peer_fini(d);
 	dgram_sockets_end(&d->sockets, p);
@@ -82,6 +99,7 @@ static const struct port_ops dgram_ops = {
 	.resume = dgram_resume,
 	.set_poll = dgram_set_poll,
 	.describe = dgram_describe,
+	.kernel_drops = dgram_kernel_drops,
 	.get_fd = dgram_get_fd,
 	.close = dgram_close,
 	.free = dgram_free,
@@ -111,6 +129,8 @@ static struct port *dgram_open(const struct port_env *env, const char *name,
 		error_errno(err, ENOMEM, d->object, "open the port");
 	} else if (dgram_sockets_open(&d->sockets, env, &d->port, &c, d->object, err) == 0) {
 		dgram_peer_init(d);
+		dgram_kernel_drops(&d->port);
+		d->dropped = 0; /* an inherited socket has counted already */
 		return &d->port;
 	}
 	port_free(&d->port);
