@@ -13,6 +13,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 py=/usr/bin/python3 # Debian's, which has pytest and scapy
 logs=$(mktemp -d "${TMPDIR:-/tmp}/vmtap-test.XXXXXX")
+trap 'rm -rf "$logs"' EXIT
 tally=$logs/tally
 reasons=$logs/reasons                 # why tests failed, briefly; said once more in the end
 export VMTAP_TEST_NOTES=$logs/notes # what else they have to say, said in the end
@@ -295,7 +296,6 @@ if [ ${#suites[@]} = 0 ]; then
 	exit 2
 fi
 
-trap 'rm -rf "$logs"' EXIT
 export LC_ALL=C.UTF-8
 scripts/deps.sh build test
 build build

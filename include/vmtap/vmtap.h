@@ -195,7 +195,8 @@ struct vmtap_counters {
  * was not attached: the interface's transmit drops, and a macvtap's receive drops, less what they were when the port
  * was opened or attached to it again. The kernel counts for an interface and not for its queues; other programs'
  * queues of it are counted, too. When the interface has gone, or was moved to another network namespace, it is what
- * was read last; it is 0 for one that was in another namespace than the instance from the beginning.
+ * was read last; it is 0 for one that was in another namespace than the instance from the beginning. Of `dgram`, it is
+ * the datagrams that found the receiving socket full since the port was opened (SO_MEMINFO, SK_MEMINFO_DROPS).
  */
 struct vmtap_stats {
 	struct vmtap_counters rx;
