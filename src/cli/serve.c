@@ -344,12 +344,12 @@ static int run(struct serve *s)
 
 		if (ret < 0 && ret != -EINTR)
 			return failure(s->cli, "wait for events", strerror(-ret), "", -ret);
-		more = server_run(s->server);
-		more |= metrics_run(s->metrics);
-		if (s->hup) {
+		if (s->hup) { /* first: the events of it are for the clients' turns */
 			s->hup = false;
 			on_hup(s);
 		}
+		more = server_run(s->server);
+		more |= metrics_run(s->metrics);
 		service_run(s->service);
 	}
 	return EXIT_OK;

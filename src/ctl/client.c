@@ -210,6 +210,11 @@ bool client_turn(struct client *c)
 	return c->pending && c->out.len <= CLIENT_OUT_HIGH;
 }
 
+bool client_is_ready(const struct client *c)
+{
+	return c->ready;
+}
+
 bool client_is_over(const struct client *c)
 {
 	return c->over;

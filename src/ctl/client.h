@@ -37,6 +37,9 @@ void client_event(struct client *c, const char *text, size_t len);
 /** client_turn() - Do what there is to do. Return: whether there is more to be done at once. */
 bool client_turn(struct client *c);
 
+/** client_is_ready() - There is something to do, an event that came after its turn, say. */
+bool client_is_ready(const struct client *c);
+
 /** client_is_over() - It left, or has to: free it. */
 bool client_is_over(const struct client *c);
 

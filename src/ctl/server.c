@@ -163,6 +163,9 @@ bool server_run(struct server *v)
 		client_free(v->clients[i]);
 		v->clients[i] = v->clients[--v->cnt];
 	}
+	/* those whose turn was over when the commands of a later one made events */
+	for (unsigned i = 0; i < v->cnt; i++)
+		more |= client_is_ready(v->clients[i]);
 	return more;
 }
 
