@@ -18,10 +18,11 @@
 
 /**
  * struct client - A connection
- * @ready:   the loop said that there is something to do
- * @pending: a turn ended with commands left
- * @ended:   the peer will send nothing more
- * @over:    to be freed
+ * @ready:    the loop said that there is something to do
+ * @pending:  a turn ended with commands left
+ * @answered: a command was, since descriptors were dropped: those that are there came with it, or before
+ * @ended:    the peer will send nothing more
+ * @over:     to be freed
  */
 struct client {
 	struct state *state;
@@ -31,7 +32,7 @@ struct client {
 	struct qmp qmp;
 	struct call call;
 	int fd;
-	bool ready, pending, ended, over;
+	bool ready, pending, answered, ended, over;
 };
 
 static void on_ready(void *opaque)
@@ -150,12 +151,12 @@ static void drop_fds(struct client *c)
 	for (unsigned i = 0; i < c->call.in_cnt; i++)
 		fd_close(&c->call.in[i]);
 	c->call.in_cnt = 0;
+	c->answered = false;
 }
 
 /* Run what is complete. Return: whether some may be left. */
 static bool run_commands(struct client *c)
 {
-	bool answered = false;
 	const char *doc;
 	size_t len;
 
@@ -166,11 +167,11 @@ static bool run_commands(struct client *c)
 			return false;
 		item = stream_next(&c->in, &doc, &len);
 		if (item == STREAM_NONE) {
-			if (answered && stream_is_idle(&c->in))
+			if (c->answered && stream_is_idle(&c->in))
 				drop_fds(c);
 			return false;
 		}
-		answered = true;
+		c->answered = true;
 		answer(c, item == STREAM_DOC ? qmp_answer(&c->qmp, &c->call, doc, len)
 					     : qmp_refusal(item));
 	}

@@ -261,6 +261,20 @@ def test_descriptors_that_nobody_asked_for_are_closed(server, ctl):
         wait_until(lambda: server.descriptors() == before)
 
 
+@pytest.mark.parametrize("commands", [
+    ['{"execute":"query-version"}'] * 16,  # as many as are run in a turn
+    ['{"execute":"query-schema"}'] * 8,    # answers that wait, and the rest with them
+], ids=["many", "long"])
+def test_a_descriptor_that_nobody_took_is_not_kept_for_a_later_command(server, ctl, commands):
+    before = server.descriptors()
+    with open("/dev/null") as null:
+        for cnt in range(1, len(commands) + 1):
+            ctl.send("".join(commands[:cnt]), fds=[null.fileno()])
+            for _ in range(cnt):
+                assert "return" in ctl.answer()
+            wait_until(lambda: server.descriptors() == before)
+
+
 def test_a_descriptor_may_come_in_front_of_its_command(server, ctl):
     """As Ganeti sends it: with a blank, in a message of its own."""
     before = server.descriptors()
