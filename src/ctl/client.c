@@ -58,15 +58,23 @@ static void answer(struct client *c, json_t *j)
 	free(text);
 }
 
+static void flush(struct client *c)
+{
+	if (!c->over && out_write(&c->out, c->fd) < 0)
+		c->over = true;
+}
+
 void client_event(struct client *c, const char *text, size_t len)
 {
 	if (!c->qmp.ready || c->over)
 		return;
-	if (c->out.len + len > CLIENT_OUT_MAX) {
+	if (c->out.len > CLIENT_OUT_HIGH) /* one command may make thousands of events */
+		flush(c);
+	if (c->out.event_len + len > CLIENT_EVENTS_MAX) {
 		state_log(c->state, VMTAP_LOG_WARNING, "",
 			  "a client of the control socket does not read its events: it is cut off");
 		c->over = true;
-	} else if (out_add(&c->out, text, len, NULL, 0) < 0) {
+	} else if (out_add_event(&c->out, text, len) < 0) {
 		c->over = true;
 	}
 	c->ready = true;
@@ -179,12 +187,6 @@ static bool run_commands(struct client *c)
 }
 
 /* ----------------------------------------------------------------------- turns */
-
-static void flush(struct client *c)
-{
-	if (!c->over && out_write(&c->out, c->fd) < 0)
-		c->over = true;
-}
 
 bool client_turn(struct client *c)
 {

@@ -5,10 +5,11 @@
  * Model
  *   The library's loop says that the socket is ready; then, between dispatches, client_turn() writes what
  *   waits, reads, and runs commands, a bounded number. Nothing blocks. While much of the
- *   output waits, nothing is read, so that answers cannot pile up.
+ *   output waits, nothing is read, so that answers cannot pile up: what waits is no more than
+ *   CLIENT_OUT_HIGH, an answer of any length, and CLIENT_EVENTS_MAX.
  *
  * What the peer may do wrong
- *   Not read: events that would exceed CLIENT_OUT_MAX end the connection. Send descriptors that
+ *   Not read: events that would exceed CLIENT_EVENTS_MAX end the connection. Send descriptors that
  *   nobody asked for: they are closed when the command that they came with was run.
  */
 #ifndef CTL_CLIENT_H
@@ -19,9 +20,10 @@
 
 #include "ctl/command.h"
 
-/** Output that may wait for a client, in bytes; above the first, commands wait, too. */
+/** Output that waits for a client, in bytes, above which its commands wait, too. */
 #define CLIENT_OUT_HIGH (64 * 1024)
-#define CLIENT_OUT_MAX (1024 * 1024)
+/** Of events, which nobody can hold back, as many as may wait. */
+#define CLIENT_EVENTS_MAX (1024 * 1024)
 
 struct client;
 

@@ -3,6 +3,7 @@
 #include "ctl/out.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 struct chunk {
 	struct chunk *next;
 	size_t len, sent;
+	bool event;
 	unsigned fd_cnt;
 	int *fds;
 	char text[];
@@ -43,7 +45,9 @@ static int add_fds(struct chunk *c, const int *fds, unsigned cnt)
 	return 0;
 }
 
-int out_add(struct out *o, const char *text, size_t len, const int *fds, unsigned fd_cnt)
+/* Return: borrowed; NULL: out of memory. */
+static struct chunk *add(struct out *o, const char *text, size_t len, const int *fds,
+			 unsigned fd_cnt)
 {
 	struct chunk *c = malloc(sizeof(*c) + len);
 
@@ -53,7 +57,7 @@ int out_add(struct out *o, const char *text, size_t len, const int *fds, unsigne
 		for (unsigned i = 0; i < fd_cnt; i++)
 			close(fds[i]);
 		free(c);
-		return -ENOMEM;
+		return NULL;
 	}
 	memcpy(c->text, text, len);
 	if (!o->first)
@@ -61,6 +65,22 @@ int out_add(struct out *o, const char *text, size_t len, const int *fds, unsigne
 	*o->last = c;
 	o->last = &c->next;
 	o->len += len;
+	return c;
+}
+
+int out_add(struct out *o, const char *text, size_t len, const int *fds, unsigned fd_cnt)
+{
+	return add(o, text, len, fds, fd_cnt) ? 0 : -ENOMEM;
+}
+
+int out_add_event(struct out *o, const char *text, size_t len)
+{
+	struct chunk *c = add(o, text, len, NULL, 0);
+
+	if (!c)
+		return -ENOMEM;
+	c->event = true;
+	o->event_len += len;
 	return 0;
 }
 
@@ -106,6 +126,7 @@ int out_write(struct out *o, int sock)
 			return (int)sent;
 		c->sent += (size_t)sent;
 		o->len -= (size_t)sent;
+		o->event_len -= c->event ? (size_t)sent : 0;
 		if (c->sent < c->len)
 			continue;
 		o->first = c->next;
@@ -122,5 +143,5 @@ void out_fini(struct out *o)
 		o->first = c->next;
 		chunk_free(c);
 	}
-	o->len = 0;
+	o->len = o->event_len = 0;
 }

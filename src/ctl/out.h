@@ -7,14 +7,17 @@
 
 struct chunk;
 
-/** struct out - Zero-initialise it. @len: bytes that wait. */
+/** struct out - Zero-initialise it. @len: bytes that wait; @event_len: of these, of events. */
 struct out {
 	struct chunk *first, **last;
-	size_t len;
+	size_t len, event_len;
 };
 
 /** out_add() - Bytes, and descriptors, which are taken also when it fails. Return: 0 or -ENOMEM. */
 int out_add(struct out *o, const char *text, size_t len, const int *fds, unsigned fd_cnt);
+
+/** out_add_event() - Bytes that nobody asked for, which are counted apart, too. Return: as above. */
+int out_add_event(struct out *o, const char *text, size_t len);
 
 /** out_write() - As much as @sock takes, which does not block. Return: 0, also when some is left;
  *  -errno: the connection is of no use any more. */
