@@ -213,6 +213,11 @@ bool client_turn(struct client *c)
 	return c->pending && c->out.len <= CLIENT_OUT_HIGH;
 }
 
+enum role client_role(const struct client *c)
+{
+	return c->call.role;
+}
+
 bool client_is_ready(const struct client *c)
 {
 	return c->ready;

@@ -39,6 +39,9 @@ void client_event(struct client *c, const char *text, size_t len);
 /** client_turn() - Do what there is to do. Return: whether there is more to be done at once. */
 bool client_turn(struct client *c);
 
+/** client_role() - What it may do. */
+enum role client_role(const struct client *c);
+
 /** client_is_ready() - There is something to do, an event that came after its turn, say. */
 bool client_is_ready(const struct client *c);
 

@@ -84,8 +84,18 @@ static void refuse(int fd, const char *why)
 	fd_close(&fd);
 }
 
+static unsigned reader_cnt(const struct server *v)
+{
+	unsigned cnt = 0;
+
+	for (unsigned i = 0; i < v->cnt; i++)
+		cnt += client_role(v->clients[i]) == ROLE_READ;
+	return cnt;
+}
+
 static void add_client(struct server *v, int fd)
 {
+	const enum role role = role_of(v, fd);
 	struct vmtap_error err = { 0 };
 	struct client *c;
 
@@ -93,7 +103,11 @@ static void add_client(struct server *v, int fd)
 		refuse(fd, "there are too many");
 		return;
 	}
-	c = client_new(v->state, fd, role_of(v, fd), &err);
+	if (role == ROLE_READ && reader_cnt(v) == SERVER_READERS_MAX) {
+		refuse(fd, "there are too many that may only look");
+		return;
+	}
+	c = client_new(v->state, fd, role, &err);
 	if (c)
 		v->clients[v->cnt++] = c;
 }

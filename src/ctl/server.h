@@ -23,6 +23,8 @@
 #define SERVER_PATH "/run/vmtap/control.sock"
 /** Connections at a time; one more is refused with an error. */
 #define SERVER_CLIENTS_MAX 128
+/** Of these, at most so many of those who may only look, that the others can always come. */
+#define SERVER_READERS_MAX 96
 
 #define SERVER_NO_GROUP ((gid_t)-1)
 #define SERVER_NO_MODE (-1)

@@ -14,6 +14,7 @@ import socket
 import stat
 import struct
 import subprocess
+import sys
 import termios
 import threading
 
@@ -350,6 +351,36 @@ def test_members_of_the_group_may_do_everything(ns, folder, public):
         assert stat.S_IMODE(mode.st_mode) == 0o660 and mode.st_gid == sandbox.NOBODY
         done = as_nobody(server, "port", "add", "null,id=a")
         assert done.returncode == 0, done.stderr
+
+
+# Connects as often as it is told, says how often it was greeted and what else was said, and stays.
+CROWD = """
+import json, socket, sys
+socks = [socket.socket(socket.AF_UNIX) for _ in range(int(sys.argv[2]))]
+for s in socks:
+    s.connect(sys.argv[1])
+said = [json.loads(s.makefile().readline()) for s in socks]
+greeted = ["QMP" in m for m in said].count(True)
+print(greeted, [m for m in said if "QMP" not in m][:1], flush=True)
+sys.stdin.read()
+"""
+
+
+def test_those_who_may_only_look_leave_room_for_the_others(ns, folder, public):
+    with Serve(ns, folder, "--control-mode", "666") as server:
+        crowd = ns.popen([*sandbox.user(), sys.executable, "-c", CROWD, server.path, "140"], stdin=subprocess.PIPE,
+                         stdout=subprocess.PIPE, bufsize=0)
+        try:
+            said = vmtap.line(crowd, 20)
+            assert said.startswith("96 ") and "may only look" in said
+            with contextlib.ExitStack() as stack:
+                mine = [stack.enter_context(server.client()) for _ in range(32)]
+                assert mine[-1].run("query-ports") == []
+                assert "too many" in server_greeting(server)["error"]["desc"]
+        finally:
+            crowd.stdin.close()
+            assert crowd.wait(10) == 0
+        wait_until(lambda: as_nobody(server, "ports").returncode == 0)
 
 
 def test_a_group_of_others_is_refused_to_who_is_not_root(ns, folder, public):
