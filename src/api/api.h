@@ -141,6 +141,12 @@ const struct port_type *port_type_find(const char *name, struct vmtap_error *err
  *  @port is freed. */
 struct vmtap_port *handle_new(struct vmtap *v, struct port *port, struct vmtap_error *err);
 
+/** handle_of() - The handle of a port; NULL: it is being opened. */
+static inline struct vmtap_port *handle_of(const struct port *p)
+{
+	return p->handle;
+}
+
 /** filter_check() - Are the limits and the filter of a description possible? */
 int filter_check(const struct conf *conf, struct vmtap_error *err);
 /** filter_apply() - Have those of a description that filter_check() passed, and no others. */

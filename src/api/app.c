@@ -103,6 +103,7 @@ struct vmtap_port *vmtap_app_new(struct vmtap *v, const char *name, const struct
 		return NULL;
 	}
 	h->port = port;
+	port->handle = h;
 	memcpy(&h->app, ops, ops->size < sizeof(h->app) ? ops->size : sizeof(h->app));
 	h->app_ops = &h->app;
 	h->app_opaque = opaque;

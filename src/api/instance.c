@@ -58,15 +58,13 @@ static void log_write(void *opaque, enum vmtap_log_level level, const char *obje
 static void port_event(void *opaque, struct port *p, enum vmtap_port_state state)
 {
 	struct vmtap *v = opaque;
+	struct vmtap_port *h = handle_of(p);
 
-	for (struct vmtap_port *h = v->ports; h; h = h->next) {
-		if (h->port != p || h->closing)
-			continue;
-		call_begin(v);
-		v->config.event(v->config.opaque, h, state);
-		call_end(v);
+	if (!h || h->closing)
 		return;
-	}
+	call_begin(v);
+	v->config.event(v->config.opaque, h, state);
+	call_end(v);
 }
 
 /* -------------------------------------------------------- named descriptors */

@@ -21,6 +21,8 @@ struct vmtap_port *handle_new(struct vmtap *v, struct port *port, struct vmtap_e
 	}
 	h->v = v;
 	h->port = port;
+	if (port)
+		port->handle = h;
 	h->refs = 1;
 	h->next = v->ports;
 	v->ports = h;

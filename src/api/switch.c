@@ -316,7 +316,6 @@ void vmtap_switch_flush(struct vmtap_switch *h)
 /* ------------------------------------------------------------------- rows */
 
 struct rows {
-	const struct vmtap *v;
 	void (*port)(void *opaque, struct vmtap_port *port);
 	void (*mac)(void *opaque, const struct vmtap_switch_mac *mac);
 	void (*group)(void *opaque, const struct vmtap_switch_group *group);
@@ -324,19 +323,10 @@ struct rows {
 	void *opaque;
 };
 
-static struct vmtap_port *handle_of(const struct vmtap *v, const struct port *p)
-{
-	struct vmtap_port *h = v->ports;
-
-	while (h && h->port != p)
-		h = h->next;
-	return h;
-}
-
 static void port_row(void *opaque, struct port *p)
 {
 	const struct rows *rows = opaque;
-	struct vmtap_port *h = handle_of(rows->v, p);
+	struct vmtap_port *h = handle_of(p);
 
 	if (h)
 		rows->port(rows->opaque, h);
@@ -345,7 +335,7 @@ static void port_row(void *opaque, struct port *p)
 void vmtap_switch_each_port(const struct vmtap_switch *h,
 			    void (*row)(void *opaque, struct vmtap_port *port), void *opaque)
 {
-	struct rows rows = { .v = h->v, .port = row, .opaque = opaque };
+	struct rows rows = { .port = row, .opaque = opaque };
 
 	switch_each_port(h->sw, port_row, &rows);
 }
@@ -354,9 +344,7 @@ static void mac_row(void *opaque, const uint8_t mac[6], unsigned vlan, struct po
 		    unsigned age_ms)
 {
 	const struct rows *rows = opaque;
-	struct vmtap_switch_mac row = { .vlan = vlan,
-					.port = handle_of(rows->v, p),
-					.age_ms = age_ms };
+	struct vmtap_switch_mac row = { .vlan = vlan, .port = handle_of(p), .age_ms = age_ms };
 
 	memcpy(row.mac, mac, sizeof(row.mac));
 	if (row.port)
@@ -367,7 +355,7 @@ void vmtap_switch_each_mac(const struct vmtap_switch *h,
 			   void (*row)(void *opaque, const struct vmtap_switch_mac *mac),
 			   void *opaque)
 {
-	struct rows rows = { .v = h->v, .mac = row, .opaque = opaque };
+	struct rows rows = { .mac = row, .opaque = opaque };
 
 	switch_each_mac(h->sw, mac_row, &rows);
 }
@@ -379,7 +367,7 @@ static void group_row(void *opaque, const struct mcast_addr *group, unsigned vla
 	char text[MCAST_TEXT_MAX];
 	const struct vmtap_switch_group row = { .group = mcast_text(group, text),
 						.vlan = vlan,
-						.port = handle_of(rows->v, p),
+						.port = handle_of(p),
 						.left_ms = (unsigned)left_ms };
 
 	if (row.port)
@@ -390,7 +378,7 @@ void vmtap_switch_each_group(const struct vmtap_switch *h,
 			     void (*row)(void *opaque, const struct vmtap_switch_group *group),
 			     void *opaque)
 {
-	struct rows rows = { .v = h->v, .group = row, .opaque = opaque };
+	struct rows rows = { .group = row, .opaque = opaque };
 
 	switch_each_group(h->sw, group_row, &rows);
 }
@@ -403,7 +391,7 @@ static void router_row(void *opaque, const struct mcast_addr *querier, bool asks
 	const struct vmtap_switch_router row = { .is_ip6 = querier->is_ip6,
 						 .querier = asks ? mcast_text(querier, text) : NULL,
 						 .vlan = vlan,
-						 .port = handle_of(rows->v, p),
+						 .port = handle_of(p),
 						 .left_ms = (unsigned)left_ms };
 
 	if (row.port)
@@ -414,7 +402,7 @@ void vmtap_switch_each_router(const struct vmtap_switch *h,
 			      void (*row)(void *opaque, const struct vmtap_switch_router *router),
 			      void *opaque)
 {
-	struct rows rows = { .v = h->v, .router = row, .opaque = opaque };
+	struct rows rows = { .router = row, .opaque = opaque };
 
 	switch_each_router(h->sw, router_row, &rows);
 }

@@ -219,6 +219,7 @@ struct port_vhost {
  * @accepts: offloads that frames given to @send may still need (enum vmtap_offload)
  * @pair_cnt: queue pairs; @lanes has as many entries, of which @lane_cnt are in use: 1 or @pair_cnt
  * @only:    where @lanes points when there is one
+ * @handle:  the owner's, of this port; NULL: it has none yet
  * @hooks:   in the order in which they were added; NULL: none
  */
 struct port {
@@ -233,6 +234,7 @@ struct port {
 	unsigned pair_cnt, lane_cnt;
 	struct port_lane *lanes;
 	struct port_lane only;
+	void *handle;
 	struct loop_task event_task; /* tells the owner, outside any call into the port */
 	struct vmtap_error error;    /* why it is broken */
 	struct log_limit limit;	     /* for lines that a peer can cause */
