@@ -894,7 +894,7 @@ struct vmtap_switch_mac {
 	uint8_t mac[6];
 	unsigned vlan;
 	struct vmtap_port *port;
-	unsigned age_ms;
+	uint64_t age_ms;
 };
 
 /** vmtap_switch_each_mac() - In no order. @row may not change the switch. */

@@ -341,7 +341,7 @@ void vmtap_switch_each_port(const struct vmtap_switch *h,
 }
 
 static void mac_row(void *opaque, const uint8_t mac[6], unsigned vlan, struct port *p,
-		    unsigned age_ms)
+		    uint64_t age_ms)
 {
 	const struct rows *rows = opaque;
 	struct vmtap_switch_mac row = { .vlan = vlan, .port = handle_of(p), .age_ms = age_ms };

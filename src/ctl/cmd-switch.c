@@ -106,8 +106,8 @@ static void mac_row(void *opaque, const struct vmtap_switch_mac *m)
 	snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", m->mac[0], m->mac[1],
 		 m->mac[2], m->mac[3], m->mac[4], m->mac[5]);
 	json_array_append_new(opaque,
-			      json_pack("{ss,si,ss,si}", "mac", text, "vlan", (int)m->vlan, "port",
-					vmtap_port_name(m->port), "age-ms", (int)m->age_ms));
+			      json_pack("{ss,si,ss,sI}", "mac", text, "vlan", (int)m->vlan, "port",
+					vmtap_port_name(m->port), "age-ms", (json_int_t)m->age_ms));
 }
 
 static json_t *query_macs(struct call *c, json_t *args, struct vmtap_error *err)

@@ -11,9 +11,9 @@
 
 /** struct entry - @at NULL: free. @next: in its chain, or in the list of free ones */
 struct entry {
-	uint64_t key;
+	uint64_t key, seen_ms;
 	void *at;
-	uint32_t next, seen_ms;
+	uint32_t next;
 };
 
 /**
@@ -81,7 +81,7 @@ void *mactable_find(const struct mactable *t, uint64_t key)
 }
 
 static enum mactable_news add(struct mactable *t, uint32_t chain, uint64_t key, void *at,
-			      uint32_t now_ms)
+			      uint64_t now_ms)
 {
 	uint32_t i = t->free;
 
@@ -95,7 +95,7 @@ static enum mactable_news add(struct mactable *t, uint32_t chain, uint64_t key, 
 	return MACTABLE_NEW;
 }
 
-enum mactable_news mactable_learn(struct mactable *t, uint64_t key, void *at, uint32_t now_ms)
+enum mactable_news mactable_learn(struct mactable *t, uint64_t key, void *at, uint64_t now_ms)
 {
 	uint32_t chain = chain_of(t, key);
 	struct entry *e = find(t, chain, key);
@@ -123,7 +123,7 @@ static void del(struct mactable *t, uint32_t i)
 	t->cnt--;
 }
 
-unsigned mactable_sweep(struct mactable *t, uint32_t now_ms, uint32_t age_ms, unsigned cnt)
+unsigned mactable_sweep(struct mactable *t, uint64_t now_ms, uint64_t age_ms, unsigned cnt)
 {
 	unsigned gone = 0;
 
@@ -176,7 +176,7 @@ unsigned mactable_max(const struct mactable *t)
 }
 
 void mactable_each(const struct mactable *t,
-		   void (*row)(void *opaque, uint64_t key, void *at, uint32_t seen_ms),
+		   void (*row)(void *opaque, uint64_t key, void *at, uint64_t seen_ms),
 		   void *opaque)
 {
 	for (uint32_t i = 0; i < t->max; i++)

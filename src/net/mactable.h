@@ -8,7 +8,7 @@
  *   full, what is known stays known until it ages. The hash has a secret, so that nobody can choose
  *   addresses that meet in one chain.
  *
- *   A key is an address and a VLAN. Times are milliseconds that wrap; the caller brings them.
+ *   A key is an address and a VLAN. Times are milliseconds; the caller brings them.
  */
 #ifndef NET_MACTABLE_H
 #define NET_MACTABLE_H
@@ -37,14 +37,14 @@ struct mactable *mactable_new(unsigned max);
 void mactable_free(struct mactable *t);
 
 /** mactable_learn() - @key is behind @at, which is not NULL, and was seen @now. */
-enum mactable_news mactable_learn(struct mactable *t, uint64_t key, void *at, uint32_t now_ms);
+enum mactable_news mactable_learn(struct mactable *t, uint64_t key, void *at, uint64_t now_ms);
 
 /** mactable_find() - NULL: not known. */
 void *mactable_find(const struct mactable *t, uint64_t key);
 
 /** mactable_sweep() - Look at the next @cnt entries and forget those not seen for @age_ms.
  *  Return: how many. */
-unsigned mactable_sweep(struct mactable *t, uint32_t now_ms, uint32_t age_ms, unsigned cnt);
+unsigned mactable_sweep(struct mactable *t, uint64_t now_ms, uint64_t age_ms, unsigned cnt);
 
 /** mactable_forget() - All that is behind @at; NULL: everything. Return: how many. */
 unsigned mactable_forget(struct mactable *t, const void *at);
@@ -54,7 +54,7 @@ unsigned mactable_max(const struct mactable *t);
 
 /** mactable_each() - @row may not change the table. */
 void mactable_each(const struct mactable *t,
-		   void (*row)(void *opaque, uint64_t key, void *at, uint32_t seen_ms),
+		   void (*row)(void *opaque, uint64_t key, void *at, uint64_t seen_ms),
 		   void *opaque);
 
 #endif

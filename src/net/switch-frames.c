@@ -206,8 +206,7 @@ static void learn(struct look *k)
 
 	if (!is_station(mac))
 		return;
-	switch (mactable_learn(sw->macs, mactable_key(mac, k->vlan), k->from,
-			       (uint32_t)sw->now_ms)) {
+	switch (mactable_learn(sw->macs, mactable_key(mac, k->vlan), k->from, sw->now_ms)) {
 	case MACTABLE_NEW:
 		sw->s.learned++;
 		switch_learned(sw);

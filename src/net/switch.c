@@ -68,8 +68,8 @@ static void age_fire(struct loop_timer *t)
 
 	sw->now_ms = clock_ns() / NSEC_PER_MSEC;
 	if (sw->config.age_s)
-		sw->s.aged += mactable_sweep(sw->macs, (uint32_t)sw->now_ms,
-					     sw->config.age_s * 1000, mactable_max(sw->macs));
+		sw->s.aged += mactable_sweep(sw->macs, sw->now_ms, sw->config.age_s * 1000ull,
+					     mactable_max(sw->macs));
 	look_for_loops(sw);
 	if (mactable_cnt(sw->macs))
 		look_later(sw);
@@ -401,12 +401,12 @@ void switch_each_port(const struct net_switch *sw, void (*row)(void *opaque, str
 
 struct mac_rows {
 	void (*row)(void *opaque, const uint8_t mac[6], unsigned vlan, struct port *p,
-		    unsigned age_ms);
+		    uint64_t age_ms);
 	void *opaque;
-	uint32_t now_ms;
+	uint64_t now_ms;
 };
 
-static void mac_row(void *opaque, uint64_t key, void *at, uint32_t seen_ms)
+static void mac_row(void *opaque, uint64_t key, void *at, uint64_t seen_ms)
 {
 	const struct mac_rows *rows = opaque;
 	const struct switch_member *m = at;
@@ -419,10 +419,10 @@ static void mac_row(void *opaque, uint64_t key, void *at, uint32_t seen_ms)
 
 void switch_each_mac(const struct net_switch *sw,
 		     void (*row)(void *opaque, const uint8_t mac[6], unsigned vlan, struct port *p,
-				 unsigned age_ms),
+				 uint64_t age_ms),
 		     void *opaque)
 {
-	struct mac_rows rows = { row, opaque, (uint32_t)(clock_ns() / NSEC_PER_MSEC) };
+	struct mac_rows rows = { row, opaque, clock_ns() / NSEC_PER_MSEC };
 
 	mactable_each(sw->macs, mac_row, &rows);
 }

@@ -92,7 +92,7 @@ void switch_each_port(const struct net_switch *sw, void (*row)(void *opaque, str
 /** switch_each_mac() - Addresses that were learned, in no order. */
 void switch_each_mac(const struct net_switch *sw,
 		     void (*row)(void *opaque, const uint8_t mac[6], unsigned vlan, struct port *p,
-				 unsigned age_ms),
+				 uint64_t age_ms),
 		     void *opaque);
 /** switch_each_group() - What is behind which port: members of groups. @row may not change the switch. */
 void switch_each_group(const struct net_switch *sw,
