@@ -25,8 +25,9 @@
 
 struct state;
 
-/** The errno for "no port, switch or the like has that name"; QMP's class DeviceNotFound. */
-#define CTL_NO_DEVICE ENODEV
+/** "No port, switch or the like has that name"; QMP's class DeviceNotFound. Beyond the kernel's numbers: a port
+ *  fails with ENODEV when there is no such interface. */
+#define CTL_NO_DEVICE 4096
 
 /**
  * struct state_observer - Who is told what happens; embedded in its owner

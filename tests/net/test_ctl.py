@@ -127,6 +127,16 @@ def test_errors_have_qemus_classes_and_say_what_helps(ctl):
     assert key.value.kind == "GenericError" and "ifname" in key.value.desc
 
 
+@pytest.mark.parametrize("spec, says", [
+    ("tap,ifname=vm0,br=nobr", "nobr"),
+    ("macvtap,parent=nope", "nope"),
+])
+def test_an_interface_that_is_missing_is_no_device_of_the_server(ctl, spec, says):
+    with pytest.raises(Refused, match=says) as refused:
+        ctl.run("port_add", spec=spec)
+    assert refused.value.kind == "GenericError"
+
+
 def test_many_ports(ctl):
     for i in range(256):
         ctl.run("port_add", type="null", id="p%d" % i)
