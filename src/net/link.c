@@ -257,7 +257,7 @@ static int check(struct port *a, struct port *b, struct vmtap_error *err)
 		if (!both[i]->junction)
 			continue;
 		error_set(err, EBUSY, both[i]->name, "link", "the port is linked already");
-		error_remedy(err, "free that link first");
+		error_remedy(err, PORT_PART_FIRST);
 		return -EBUSY;
 	}
 	return 0;

@@ -501,4 +501,8 @@ struct junction {
 	const struct junction_ops *ops;
 };
 
+/** The remedy when a port has one already, in the words of the control socket and of the library. */
+#define PORT_PART_FIRST \
+	"disconnect it first (in a program: vmtap_link_free() or vmtap_switch_remove())"
+
 #endif

@@ -224,7 +224,7 @@ static int check(const struct net_switch *sw, const struct port *p, struct vmtap
 	if (p->junction) {
 		error_set(err, EBUSY, p->name, "join it to a switch", "the port is %s already",
 			  find(sw, p) ? "in it" : "joined to another");
-		error_remedy(err, "part it first");
+		error_remedy(err, PORT_PART_FIRST);
 		return -EBUSY;
 	}
 	if (sw->member_cnt == SWITCH_PORTS_MAX)

@@ -704,6 +704,9 @@ def test_words_that_are_wrong(server, words, status, says):
 @pytest.mark.parametrize("words, remedy", [
     (["connect", "a", "a"], "name two ports"),
     (["connect", "broken", "a"], "open one anew"),
+    (["connect", "a", "b"], "disconnect it first"),
+    (["connect", "b", "lan"], "disconnect it first"),
+    (["connect", "e", "a"], "disconnect it first"),
     (["disconnect", "a"], "query-ports"),
     (["port", "add", "null,id=a"], "choose another id="),
     (["switch", "add", "id=a"], "choose another id="),
@@ -717,9 +720,11 @@ def test_words_that_are_wrong(server, words, status, says):
     (["ping", "start", "b", "address=fd00::2", "source=10.0.0.1"], "both in numbers and of IPv4"),
 ], ids=lambda v: " ".join(v) if isinstance(v, list) else "")
 def test_who_is_refused_is_told_what_to_do(ns, folder, server, ctl, words, remedy):
-    for name in "a", "b", "c", "d":
+    for name in "a", "b", "c", "d", "e":
         ctl.run("port_add", type="null", id=name)
     add_tap(ctl, "broken", ifname="vm0")
+    ctl.run("switch_add", id="lan")
+    ctl.run("connect", id="e", peer="lan")
     ctl.run("connect", id="b", peer="c")
     ctl.run("connect", id="broken", peer="d")
     ns.run("ip link del vm0")
