@@ -31,7 +31,10 @@
 	 BIT(VIRTIO_F_VERSION_1) | BIT(VHOST_NET_F_VIRTIO_NET_HDR) | BIT(VIRTIO_NET_F_MRG_RXBUF) | \
 	 BIT(FEATURE_ACCESS_PLATFORM))
 
-/* The kernel: @fail answers @code, @calls are the requests so far, as text. */
+/*
+ * The kernel: @fail answers @code, @calls are the requests so far, as text. @has_endian: it knows of
+ * byte orders, as few are built to do; @order: of the ring that was told last.
+ */
 static struct {
 	unsigned long fail;
 	int code;
@@ -42,6 +45,8 @@ static struct {
 	struct vhost_memory_region region[4];
 	unsigned base;
 	int tap;
+	bool has_endian;
+	struct vhost_vring_state order;
 } kernel;
 
 static const struct {
@@ -113,8 +118,11 @@ int __wrap_ioctl(int fd, unsigned long request, void *arg)
 	if (request == VHOST_GET_VRING_BASE)
 		((struct vhost_vring_state *)arg)->num = kernel.base;
 	if (request == VHOST_SET_VRING_ENDIAN) {
-		errno = ENOTTY;
-		return -1;
+		if (!kernel.has_endian) {
+			errno = ENOTTY;
+			return -1;
+		}
+		memcpy(&kernel.order, arg, sizeof(kernel.order));
 	}
 	return 0;
 }
@@ -362,6 +370,34 @@ static void refuses_rings_that_cannot_be(void **state)
 	assert_int_equal(vhost_start(r->v, 0, &r->err), -EINVAL);
 }
 
+static void the_byte_order_is_told_to_a_kernel_that_has_the_call(void **state)
+{
+	static const struct {
+		enum vmtap_endian order;
+		unsigned told;
+	} rows[] = {
+		{ VMTAP_ENDIAN_LITTLE, VHOST_VRING_LITTLE_ENDIAN },
+		{ VMTAP_ENDIAN_BIG, VHOST_VRING_BIG_ENDIAN },
+		{ VMTAP_ENDIAN_NATIVE, __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ },
+	};
+	struct vmtap_vhost_ring ring = good();
+	struct rig *r = *state;
+
+	kernel.has_endian = true;
+	for (unsigned i = 0; i < 2 * ARRAY_LEN(rows); i++) {
+		ring.endian = rows[i / 2].order;
+		kernel.order = (struct vhost_vring_state) { .index = 99, .num = 99 };
+		assert_int_equal(vhost_set_ring(r->v, i % 2, &ring, &r->err), 0);
+		assert_int_equal(kernel.order.index, i % 2);
+		assert_int_equal(kernel.order.num, rows[i / 2].told);
+	}
+	/* it has it, and says no */
+	kernel.fail = VHOST_SET_VRING_ENDIAN;
+	kernel.code = EBUSY;
+	assert_int_equal(vhost_set_ring(r->v, 0, &ring, &r->err), -EBUSY);
+	assert_int_equal(vhost_start(r->v, 0, &r->err), -EINVAL);
+}
+
 static void a_running_ring_stays_as_it_is(void **state)
 {
 	const struct vmtap_vhost_ring ring = good();
@@ -543,6 +579,7 @@ int main(void)
 		rig_case(the_log_has_an_address_and_an_event),
 		rig_case(a_ring_is_described_before_it_starts),
 		rig_case(refuses_rings_that_cannot_be),
+		rig_case(the_byte_order_is_told_to_a_kernel_that_has_the_call),
 		rig_case(a_running_ring_stays_as_it_is),
 		rig_case(stopping_says_how_far_it_came),
 		rig_case(who_else_reads_the_queue_is_told),
