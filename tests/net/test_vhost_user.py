@@ -471,6 +471,24 @@ def test_configuration_space(ns, folder):
         assert struct.unpack_from("<H", got, 12)[0] == 1400
 
 
+@pytest.mark.parametrize("how", ["RESET_DEVICE", "status 0"])
+def test_after_a_reset_what_is_in_the_rings_waits_until_they_are_enabled(quiet, how):
+    """However slowly, as after a connection; the front end starts each ring before it enables any."""
+    with front(quiet, want=MODERN | MRG | EVENT_IDX, ring_size=64, need_reply=1) as vm:
+        quiet.exchange(vm, 100)
+        if how == "RESET_DEVICE":
+            assert vm.protocol & vu.P_RESET
+            vm.message(vu.RESET_DEVICE)
+        else:
+            vm.status(0)
+        vm.settle()
+        vm.send(frame(1, dst=HOST, src=GUEST))
+        assert quiet.kernel.receive(timeout=0.2) is None
+        vm.again(None)
+        assert quiet.kernel.receive() == frame(1, dst=HOST, src=GUEST)
+        quiet.exchange(vm, 100, first=1000)
+
+
 def test_mtu_that_the_front_end_sets(lab):
     with front(lab, want=MODERN | MRG, need_reply=1) as vm:
         assert vm.protocol & vu.P_MTU

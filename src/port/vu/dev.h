@@ -58,6 +58,7 @@ struct vu_queue {
  * @log_changing, @log_changed: around a change of what is logged, and where to
  * @config:     VHOST_USER_SET_CONFIG: the address in @dev->config changed, perhaps
  * @announce:   VHOST_USER_SEND_RARP for @mac
+ * @reset:      the device is back at its beginning, though memory is there: no ring runs. May be NULL
  * @settled:    a message was carried out, with all that it changed. May be NULL
  * @mtu:        VHOST_USER_NET_SET_MTU. Return: 0; -EINVAL: that cannot be
  */
@@ -73,6 +74,7 @@ struct vu_dev_ops {
 	void (*log_changed)(struct vu_dev *dev);
 	void (*config)(struct vu_dev *dev);
 	void (*announce)(struct vu_dev *dev, const uint8_t mac[6]);
+	void (*reset)(struct vu_dev *dev);
 	void (*settled)(struct vu_dev *dev);
 	int (*mtu)(struct vu_dev *dev, unsigned mtu);
 };

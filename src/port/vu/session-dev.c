@@ -120,6 +120,8 @@ static void reset(struct vu_session *s)
 	s->has_features = false;
 	dev->features = 0;
 	dev->status = 0;
+	if (dev->ops->reset)
+		dev->ops->reset(dev);
 }
 
 int vu_reset_device(struct vu_session *s, struct vu_msg *m)

@@ -49,8 +49,9 @@ extern const char vu_help[];
  * @more: goes on where a turn ended on its budget, or a resume came
  * @runs: the ring is started
  * @told: that the ring is broken has been said
- * @begun: the front end enabled the queue once, or had time to. What a guest sends on a queue that is
- *         not enabled is discarded; but what it sent while there was no back end waits for that message
+ * @begun: the front end enabled the queue once since the device's beginning, or had time to. What a
+ *         guest sends on a queue that is not enabled is discarded; but what it sent while there was no
+ *         back end waits for that message
  * @blank_kicks: kicks for a ring that nobody wrote; BLANK_NOT: enough, or it was written
  * @lent:   the kernel serves the ring (vu-vhost.c); @kernel_err, owned, watched by @trouble, is how it
  *          says that something is wrong with it

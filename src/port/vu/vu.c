@@ -380,6 +380,16 @@ static int vu_announce(struct port *p, struct vmtap_error *err)
 	return 0;
 }
 
+/* Whoever sets the rings up again has time to enable them, as at first. */
+static void dev_reset(struct vu_dev *dev)
+{
+	struct vu *v = vu_of_dev(dev);
+
+	loop_timer_del(v->port.env->loop, &v->grace);
+	for (unsigned i = 0; i < dev->queue_cnt; i++)
+		v->io[i].begun = false;
+}
+
 static void dev_settled(struct vu_dev *dev)
 {
 	struct vu *v = vu_of_dev(dev);
@@ -412,6 +422,7 @@ static const struct vu_dev_ops dev_ops = {
 	.log_changed = dev_log_changed,
 	.config = dev_config,
 	.announce = dev_announce,
+	.reset = dev_reset,
 	.settled = dev_settled,
 	.mtu = dev_mtu,
 };
