@@ -8,8 +8,10 @@ becomes of it when something changes or cannot be.
 
 import os
 import shutil
+import signal
 import struct
 import subprocess
+import threading
 
 import pytest
 
@@ -18,7 +20,7 @@ import vmtap
 import vu
 from netns import Failed, wait_until
 from testpmd import PROGRAM, Testpmd
-from tuntap import GUEST, HOST, Packets, frame
+from tuntap import ETH_TEST, GUEST, HOST, Packets, frame
 from vmtap import Vmtap
 from vu import EVENT_IDX, MODERN, MQ, MRG
 from vulab import Lab, assert_whole, front
@@ -130,6 +132,43 @@ def test_no_more_memory_slots_are_offered_than_the_kernel_takes(lab):
         assert struct.unpack("<Q", vm.message(vu.GET_SLOTS, reply=True))[0] <= 64
 
 
+# ---------------------------------------------------------------------------- back to the start
+
+@pytest.mark.parametrize("how", ["RESET_DEVICE", "status 0"])
+def test_a_reset_takes_the_rings_from_the_kernel(lab, how):
+    """In the middle of traffic: they are left alone from then on, and what comes for the guest is dropped and counted.
+    Once they are set up again they are the kernel's again, and go on."""
+    with front(lab, want=WANT, ring_size=64, need_reply=1) as vm:
+        up(lab, vm)
+        sender = threading.Thread(target=lab.give, args=(2000,))
+        sender.start()
+        try:
+            for n in range(100):
+                assert vm.receive(kind=ETH_TEST).data == frame(n, 60)
+            if how == "RESET_DEVICE":
+                assert vm.protocol & vu.P_RESET
+                vm.message(vu.RESET_DEVICE)
+            else:
+                vm.status(0)
+            vm.settle()
+        finally:
+            sender.join()
+        since = len(lab.log())
+        vm.send(frame(1, dst=HOST, src=GUEST))
+        taken = 100
+        while got := vm.receive(timeout=0, kind=ETH_TEST):
+            assert got.data == frame(taken, 60)
+            taken += 1
+        assert taken < 2000, "the sender was done too early"
+        assert vm.receive(timeout=0.2, kind=ETH_TEST) is None and lab.kernel.receive(timeout=0.2) is None
+        vm.again(None)
+        assert lab.kernel.receive() == frame(1, dst=HOST, src=GUEST)
+        lab.wait_for_log(CARRIES, since)
+        lab.exchange(vm, 300, first=5000)
+        assert count(lab) <= 2
+        assert lab.vmtap.summary()["vm"]["tx"]["drops"] == {"peer-gone": 2000 - taken}
+
+
 # ----------------------------------------------------------------- what goes wrong in a ring
 
 @pytest.mark.parametrize("kind", ["address-outside", "table-outside", "head-outside", "index-ahead"])
@@ -162,6 +201,28 @@ def test_a_device_that_vanishes_and_comes_again(ns, folder):
         with Packets(ns, "v0", rcvbuf=64 << 20) as lab.kernel:
             lab.exchange(vm, 300, first=1000)
         lab.kernel = Packets(ns, "v0")
+
+
+def test_a_device_that_vanishes_in_full_traffic_and_comes_again(ns, folder):
+    """To the kernel that is a frame that cannot be sent, and it says so as if something were wrong in the ring. vmtap
+    is held until both have happened, and hears of the two in different threads."""
+    ns.sysctl("net.ipv6.conf.default.disable_ipv6", 1)
+    made = "ip tuntap add v0 mode tap vnet_hdr && ip link set v0 up"
+    ns.run(made)
+    with Lab(ns, folder, tap=",reconnect-ms=20" + VHOST, args=["-v", "--workers", "1"]) as lab, \
+            front(lab, want=WANT) as vm:
+        up(lab, vm)
+        vm.flood_start(tx=1 << 30, first=1)
+        for _ in range(2):
+            wait_until(lambda: ns.links()["v0"]["stats64"]["rx"]["packets"] > 100)
+            since = len(lab.log())
+            lab.vmtap.proc.send_signal(signal.SIGSTOP)
+            ns.run("ip link del v0")
+            lab.vmtap.proc.send_signal(signal.SIGCONT)
+            lab.wait_for_log("is gone", since)
+            ns.run(made)
+            lab.wait_for_log(CARRIES, since)
+        vm.close(signal.SIGKILL)
 
 
 # ------------------------------------------------------------------------------- fall-backs

@@ -55,7 +55,7 @@ extern const char vu_help[];
  * @blank_kicks: kicks for a ring that nobody wrote; BLANK_NOT: enough, or it was written
  * @lent:   the kernel serves the ring (vu-vhost.c); @kernel_err, owned, watched by @trouble, is how it
  *          says that something is wrong with it
- * @declined: it said no: not asked again before the ring is set up again
+ * @declined: it said no: not asked again before the ring is set up again, or the TAP changes
  * @kicks:  wake-ups by its kick descriptor (base/counter.h)
  * @news, @kick_code: what @tell has to say, in the port's loop: VU_NEWS_*, and an errno value
  */

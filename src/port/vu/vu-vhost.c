@@ -15,8 +15,8 @@
  *   only this file knows of the other case.
  *
  * When the kernel says no
- *   The ring stays here until it is set up again: a warning, or, where the user insists
- *   (vhostforce=on), the end of the session.
+ *   The ring stays here until it is set up again, or the TAP goes or comes: a warning, or,
+ *   where the user insists (vhostforce=on), the end of the session.
  *
  * What the front end and the guest may do wrong
  *   The kernel checks what is in a ring. What it finds it tells through a descriptor of
@@ -317,13 +317,18 @@ void vu_vhost_later(struct vu *v, unsigned index)
 		lane_post(vu_lane(v, index)->lane, &v->vhost_task);
 }
 
-/* The peer may be in the middle of anything: what it has from now on, a task asks. */
+/*
+ * The peer may be in the middle of anything: what it has from now on, a task asks. That may be another TAP, so the
+ * kernel may take what it refused; and what seemed to be impossible in a ring may have been that the TAP went.
+ */
 void vu_vhost_changed(struct port *p)
 {
 	struct vu *v = vu_of_port(p);
 
 	port_enter(p);
 	vu_vhost_return_all(v);
+	for (unsigned i = 0; i < v->dev.queue_cnt; i++)
+		v->io[i].declined = false;
 	if (v->vhost && p->junction)
 		loop_task_add(p->env->loop, &v->vhost_task);
 	port_leave(p);
