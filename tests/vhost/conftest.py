@@ -48,9 +48,15 @@ def module_stays(request):
         yield
 
 
+def gone(item):
+    """Rows that are about rings which the kernel does not have, or about who in vmtap moves the frames; but those
+    of one thread stay where a session begins and ends."""
+    name, of = item.name, item.path.name
+    if of == "test_vhost_load.py" and ("polling" in name or ("plain" in name and "killed" not in name)):
+        return True
+    return of in ("test_vhost_front.py", "test_vhost_load.py") and ("packed" in name or "in-order" in name)
+
+
 def pytest_collection_modifyitems(config, items):
-    """Rows that are about rings which the kernel does not have."""
-    gone = [item for item in items if item.path.name == "test_vhost_front.py"
-            and ("packed" in item.name or "in-order" in item.name)]
-    config.hook.pytest_deselected(items=gone)
-    items[:] = [item for item in items if item not in gone]
+    config.hook.pytest_deselected(items=[item for item in items if gone(item)])
+    items[:] = [item for item in items if not gone(item)]
