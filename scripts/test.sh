@@ -31,11 +31,11 @@ usage() {
 		  unit    C units, also built by clang; seconds, no root
 		  net     real TAPs in own namespaces; vhost-user and several queues also without io_uring
 		  guest   a Linux guest in QEMU
-		  vhost   the kernel's vhost-net, in a guest whose kernel has it
-		  vhost-asan  tests/vhost in such a guest, under AddressSanitizer and UndefinedBehaviorSanitizer: ten
-		          minutes and more, and not a part of all
-		  in-guest  vhost-net and all of net in such a guest: an hour and more, and not a part of all;
-		          SHARD=N/M runs the N-th of M parts
+		  vhost   the kernel's vhost-net, in a guest whose kernel has it: most of tests/vhost
+		  vhost-asan  all of tests/vhost in such a guest, under AddressSanitizer and
+		          UndefinedBehaviorSanitizer: half an hour and more, and not a part of all
+		  in-guest  all of tests/vhost and of tests/net in such a guest: an hour and more, and not a
+		          part of all; SHARD=N/M runs the N-th of M parts
 		  asan    unit and net under AddressSanitizer and UndefinedBehaviorSanitizer
 		  bench   every benchmark, too briefly to measure anything: does it still run?
 		  tsan    what runs in several threads, and vhost-user with workers, under ThreadSanitizer
@@ -156,10 +156,17 @@ in_guest() {
 	count "$1" "$p" "$f" "$s"
 }
 
-# What holds of a vhost-user port holds with vhost-net behind it; the guest is emulated and slow, so here a few
-# of those tests, and all of them with in-guest.
+# What holds of a vhost-user port holds with vhost-net behind it; the guest is emulated and slow, so here some
+# of those tests: what the kernel has to be told, or has to leave, while it serves a ring. All of them are run with
+# in-guest, and test_vhost_load.py, too.
 vhost_sample=(test_two_queue_pairs test_guest_takes_segments_uncut test_a_stopped_ring_is_left_alone
-	test_the_back_end_is_restarted_under_a_front_end)
+	test_the_back_end_is_restarted_under_a_front_end
+	test_after_a_reset_what_is_in_the_rings_waits_until_they_are_enabled
+	'test_what_is_written_to_the_guest_is_in_the_dirty_log[split-event-idx]'
+	test_only_what_is_written_is_in_the_dirty_log
+	test_many_regions_with_buffers_across test_a_table_without_memory_slots
+	test_memory_is_plugged_and_unplugged_while_frames_flow test_buffers_may_be_in_memory_that_came_later
+	test_killed_in_full_traffic_it_goes_on_with_what_was_in_flight)
 
 # Between guests and TAPs, with whatever VMTAP_ARGS says. tests/net/test_vhost_user_load.py chooses by itself,
 # and is in the other runs.
@@ -264,7 +271,9 @@ run() {
 	guest) suite tests/guest "guest tests" ;;
 	vhost)
 		in_guest "vhost-net, in a guest" 1200 tests/vhost/test_kernel.py tests/vhost/test_vhost_lib.py \
-			tests/vhost/test_vhost_behind.py "${vhost_sample[@]/#/tests/vhost/test_vhost_front.py::}"
+			tests/vhost/test_vhost_behind.py tests/vhost/test_vhost_helper.py \
+			tests/vhost/test_vhost_serve.py tests/vhost/test_vhost_unloaded.py \
+			"${vhost_sample[@]/#/tests/vhost/test_vhost_front.py::}"
 		;;
 	vhost-asan) vhost_asan ;;
 	in-guest) whole_in_guest ;;

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Fixtures of the tests of the kernel's vhost-net: those of the network suite, and the kernel.
 
-They run where there is vhost-net, which scripts/test-in-guest.sh sees to: `make test` does."""
+They run where there is vhost-net, which scripts/test-in-guest.sh sees to. `make test` calls it for most of them, and
+`make test-in-guest` for all: scripts/test.sh says which are left out, since the guest is slow."""
 
 import contextlib
 import fcntl
@@ -25,9 +26,12 @@ nothing_left, ns, folder, public_program = net.nothing_left, net.ns, net.folder,
 
 @contextlib.contextmanager
 def module_held(how):
-    """Tests run side by side, and some of them unload the module: alone (LOCK_EX), and nobody else then."""
+    """Tests run side by side, and some of them unload the module: alone (LOCK_EX), and nobody else then. Whoever
+    waits for that holds up who comes after him, or the others would never be all through."""
     with open("/run/vmtap-vhost-net.lock", "w") as f:
-        fcntl.flock(f, how)
+        with open("/run/vmtap-vhost-net.next", "w") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            fcntl.flock(f, how)
         yield
 
 
@@ -41,7 +45,7 @@ def vhost_net():
             pytest.skip("this kernel has no vhost-net; scripts/test-in-guest.sh tests/vhost has one that does")
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def module_stays(request):
     alone = getattr(request.module, "UNLOADS", False)
     with module_held(fcntl.LOCK_EX if alone else fcntl.LOCK_SH):
