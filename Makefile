@@ -3,7 +3,7 @@
 
 BUILD ?= build
 
-.PHONY: all deps test test-unit test-net test-guest test-in-guest test-matrix demo bench fuzz install format check-format check-arrows \
+.PHONY: all deps test test-unit test-net test-guest test-in-guest test-matrix demo bench bench-vhost-net fuzz install format check-format check-arrows \
 	clean help
 
 all: $(BUILD)/build.ninja
@@ -34,6 +34,9 @@ demo: ## install what is missing, build, show a guest on a TAP (GUEST=responder:
 
 bench: ## measure against the peers, interleaved; table, JSON and a picture (BENCHES="relay vhost", REPS=5)
 	@JSON=$${JSON:-$(BUILD)/bench.json} SVG=$${SVG:-$(BUILD)/bench.svg} bench/run.sh
+
+bench-vhost-net: ## measure the kernel's vhost-net against vmtap's own path, in a guest that has it (REPS=3, SECS=5)
+	@bench/vhostnet.sh
 
 fuzz: ## fuzz the parsers for FUZZ_SECONDS each (default 600)
 	@scripts/fuzz.sh

@@ -9,6 +9,7 @@ import subprocess
 TAP = "tap0"
 NAMED = re.compile(r"([A-Za-z][A-Za-z0-9_.+-]*)=(.+)", re.S)
 DEFAULT = ("raw", "raw-uring", "raw-cold", "qemu", "vde", "bare", "dpdk", "vmtap", "vmtap-poll")
+VHOST_NET = "/dev/vhost-net"
 POLL_US = 500  # longer than the pauses of the latency tests
 
 QEMU_HUB = [
@@ -132,12 +133,24 @@ def _vmtap_poll(build):
     return kind
 
 
+def _vmtap_vhost(build):
+    """The kernel carries the frames: bench/vhostnet.sh."""
+    if not os.access(VHOST_NET, os.R_OK | os.W_OK):
+        raise BackendError(f"{VHOST_NET}: not there, or not for us; bench/vhostnet.sh has a guest with it")
+    kind = _vmtap(os.path.join(build, "vmtap"))
+    words = kind.commands["vhost-user"]
+    kind.commands = {"vhost-user": [w + ",vhostforce=on" if w == VMTAP_TAP else w for w in words]}
+    kind.reference = True
+    return kind
+
+
 WORDS = {
     "raw": _ours("limit"), "raw-uring": _ours("limit", "-u"),
     "raw-cold": _ours("limit", "-u", "-m"),
     "qemu": _qemu, "vde": _vde, "dpdk": _dpdk,
     "bare": _ours("bare"), "bare-uring": _ours("bare", "uring"),
-    "vmtap": lambda build: _vmtap(os.path.join(build, "vmtap")), "vmtap-poll": _vmtap_poll}
+    "vmtap": lambda build: _vmtap(os.path.join(build, "vmtap")), "vmtap-poll": _vmtap_poll,
+    "vmtap-vhost": _vmtap_vhost}
 
 
 def _command(name, text):

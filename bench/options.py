@@ -16,9 +16,10 @@ capture (what a switch of 8 ports, and a capture to a file, leave of a plain lin
 
 peers: raw, raw-uring and raw-cold (no back end: the limit of one thread, with a system call a frame,
 with io_uring, and with io_uring and memory that is in no cache), qemu, vde, bare and bare-uring
-(the least relay there can be), dpdk, vmtap, vmtap-poll (with busy polling), the path of another
-vmtap; each also as NAME=..., and a vmtap with options, as in "NAME=vmtap --engine plain"; or
-NAME=COMMAND with {tap} and {sock} in it, for a back end that listens on {sock} with QEMU's stream
+(the least relay there can be), dpdk, vmtap, vmtap-poll (with busy polling), vmtap-vhost (the kernel's
+vhost-net carries the frames; not by default, and see bench/vhostnet.sh), the path of another vmtap;
+each also as NAME=..., and a vmtap with options, as in "NAME=vmtap --engine plain"; or NAME=COMMAND
+with {tap} and {sock} in it, for a back end that listens on {sock} with QEMU's stream
 framing, with {peer} when it speaks datagrams, with "vhost" in it when it speaks vhost-user. Each
 takes part where it can. Ratios are to the first that does. "again=qemu" beside "qemu" shows how
 much two equal back ends differ on this machine.
