@@ -170,7 +170,7 @@ def test_captures_come_and_go_under_traffic(ns, server, folder):
             name = ctl.run("capture_start", port="vm0", filename=folder + "/a.pcapng", buffer=262144)["id"]
             ctl.run("capture_stop", id=name)
         wait_until(lambda: ctl.run("query-captures") == [], what="all have ended")
-        assert server.descriptors() == before
+        wait_until(lambda: server.descriptors() == before, what="theirs are closed")
     flood.send_signal(signal.SIGINT)
     said = flood.communicate(timeout=20)[0]
     sent, answered = map(int, re.search(r"(\d+) packets transmitted, (\d+) received", said).groups())
