@@ -2,28 +2,15 @@
 /* What commands say of a switch that runs for months. The clock is the test's own. */
 #include "unit.h"
 
-#include <stdatomic.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "ctl/qmp.h"
+#include "fake-clock.h"
 
 #define DAY_MS 86400000ull
 
-static _Atomic uint64_t now_ns;
 static struct qmp q;
 static struct call call;
-
-int __wrap_clock_gettime(clockid_t clock, struct timespec *ts);
-
-int __wrap_clock_gettime(clockid_t clock, struct timespec *ts)
-{
-	const uint64_t now = atomic_load(&now_ns);
-
-	ts->tv_sec = (time_t)(now / NSEC_PER_SEC);
-	ts->tv_nsec = (long)(now % NSEC_PER_SEC);
-	return 0;
-}
 
 static int setup(void **state)
 {

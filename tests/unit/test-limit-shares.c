@@ -5,11 +5,9 @@
  */
 #include "unit.h"
 
-#include <time.h>
-
 #define PORTS 5
 
-#include "base/clock.h"
+#include "fake-clock.h"
 #include "filter/limit.h"
 #include "net/link.h"
 #include "switch-test.h"
@@ -21,18 +19,6 @@
 #define SENDERS TARGET
 #define SECS 10
 #define RATE 4000u /* what 50 ms of it bring fits into the log of a fake port */
-
-/* Long ago, so that each timer that the test lets expire has done so for the kernel, too. */
-static uint64_t now_ns;
-
-int __wrap_clock_gettime(clockid_t clock, struct timespec *ts);
-
-int __wrap_clock_gettime(clockid_t clock, struct timespec *ts)
-{
-	ts->tv_sec = (time_t)(now_ns / NSEC_PER_SEC);
-	ts->tv_nsec = (long)(now_ns % NSEC_PER_SEC);
-	return 0;
-}
 
 /* The loop comes round now and then: after 50 us to 3 ms, in no rhythm that a timer has. */
 static void pass(struct loop *l, unsigned step)

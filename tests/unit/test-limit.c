@@ -4,11 +4,9 @@
 
 #include <errno.h>
 #include <semaphore.h>
-#include <stdatomic.h>
-#include <time.h>
 
-#include "base/clock.h"
 #include "base/container.h"
+#include "fake-clock.h"
 #include "fake-port.h"
 #include "filter/limit.h"
 #include "loop/worker.h"
@@ -17,20 +15,6 @@
 #define LANES 4
 #define MBIT 1000000ull
 #define USEC NSEC_PER_USEC
-
-/* Long ago, so that each timer that the test lets expire has done so for the kernel, too. */
-static _Atomic uint64_t now_ns;
-
-int __wrap_clock_gettime(clockid_t clock, struct timespec *ts);
-
-int __wrap_clock_gettime(clockid_t clock, struct timespec *ts)
-{
-	const uint64_t now = atomic_load(&now_ns);
-
-	ts->tv_sec = (time_t)(now / NSEC_PER_SEC);
-	ts->tv_nsec = (long)(now % NSEC_PER_SEC);
-	return 0;
-}
 
 struct rig {
 	struct loop *loop;

@@ -3,24 +3,12 @@
 #include "unit.h"
 
 #include <stdio.h>
-#include <time.h>
 
-#include "base/clock.h"
+#include "fake-clock.h"
 #include "switch-test.h"
 
-/* Long ago, so that each timer that the test lets expire has done so for the kernel, too. */
-static uint64_t now_ns;
 static unsigned warnings;
 static char warning[1024];
-
-int __wrap_clock_gettime(clockid_t clock, struct timespec *ts);
-
-int __wrap_clock_gettime(clockid_t clock, struct timespec *ts)
-{
-	ts->tv_sec = (time_t)(now_ns / NSEC_PER_SEC);
-	ts->tv_nsec = (long)(now_ns % NSEC_PER_SEC);
-	return 0;
-}
 
 static void keep(void *opaque, enum vmtap_log_level level, const char *object, const char *msg)
 {

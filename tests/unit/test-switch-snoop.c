@@ -3,25 +3,14 @@
 #include "unit.h"
 
 #include <stdlib.h>
-#include <time.h>
 
-#include "base/clock.h"
+#include "fake-clock.h"
 #include "mcast-frames.h"
 #include "switch-test.h"
 
 #define GROUP "239.1.2.3"
 
-static uint64_t now_ns = 1000 * NSEC_PER_SEC;
 static struct mcast_frame f;
-
-int __wrap_clock_gettime(clockid_t clock, struct timespec *ts);
-
-int __wrap_clock_gettime(clockid_t clock, struct timespec *ts)
-{
-	ts->tv_sec = (time_t)(now_ns / NSEC_PER_SEC);
-	ts->tv_nsec = (long)(now_ns % NSEC_PER_SEC);
-	return 0;
-}
 
 static void sleep_s(unsigned seconds)
 {
@@ -236,5 +225,6 @@ int main(void)
 		T(a_port_that_left_is_forgotten),    T(a_port_may_want_all_groups),
 	};
 
+	now_ns = 1000 * NSEC_PER_SEC;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
