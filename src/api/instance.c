@@ -147,13 +147,19 @@ int vmtap_add_fd(struct vmtap *v, const char *name, int fd, struct vmtap_error *
 	return 0;
 }
 
+static int no_such_fd(const char *name, const char *action, struct vmtap_error *err)
+{
+	error_set(err, ENOENT, name, action, "there is none of that name, or a port has it");
+	error_remedy(err, "hand it over first: getfd (in a program: vmtap_add_fd())");
+	return -ENOENT;
+}
+
 int vmtap_del_fd(struct vmtap *v, const char *name, struct vmtap_error *err)
 {
 	int fd = take_fd(v, name);
 
 	if (fd < 0)
-		return error_set(err, ENOENT, name, "close a named descriptor",
-				 "there is none of that name, or a port has it");
+		return no_such_fd(name, "close a named descriptor", err);
 	fd_close(&fd);
 	return 0;
 }
@@ -162,9 +168,7 @@ int vmtap_take_fd(struct vmtap *v, const char *name, struct vmtap_error *err)
 {
 	int fd = take_fd(v, name);
 
-	return fd >= 0 ? fd
-		       : error_set(err, ENOENT, name, "take a named descriptor",
-				   "there is none of that name, or a port has it");
+	return fd >= 0 ? fd : no_such_fd(name, "take a named descriptor", err);
 }
 
 /* ------------------------------------------------------------------- reaper */

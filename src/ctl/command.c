@@ -376,12 +376,15 @@ int args_of_type(json_t *args, const char *type, const char *command, struct vmt
 {
 	const char *said = arg_str(args, "type", NULL);
 
-	if (!json_object_get(args, "type"))
+	if (!json_object_get(args, "type")) {
 		json_object_set_new(args, "type", json_string(type));
-	else if (!said || strcmp(said, type) != 0)
-		return error_set(err, EINVAL, command, "read its arguments",
-				 "type is always \"%s\", and need not be said", type);
-	return 0;
+		return 0;
+	}
+	if (said && strcmp(said, type) == 0)
+		return 0;
+	error_set(err, EINVAL, command, "read its arguments", "type is always \"%s\"", type);
+	error_remedy(err, "leave it out");
+	return -EINVAL;
 }
 
 json_t *text_json(const char *text)

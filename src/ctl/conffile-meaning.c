@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The configuration file of `vmtap serve`: from sections to descriptions and joins. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "ctl/conffile-int.h"
 
 static const char *const kinds[] = {
@@ -174,11 +176,13 @@ static int check_linked(const struct conffile *f, const struct conffile_section 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
 		const struct conffile_key *key = conffile_key_of(port, keys[i].name);
 
-		if (key && (!keys[i].is_onoff || is_on(key->value)))
-			return conffile_refuse(
-				f, key->line, err,
+		if (!key || (keys[i].is_onoff && !is_on(key->value)))
+			continue;
+		conffile_refuse(f, key->line, err,
 				"\"%s\" says what port %s may do in a switch, and a link is none",
 				key->name, port->name);
+		error_remedy(err, "join the two by a [switch], or leave the key out");
+		return -EINVAL;
 	}
 	return 0;
 }

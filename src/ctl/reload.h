@@ -5,8 +5,9 @@
  * Model
  *   What the file holds now is compared with what was in force. A port that is described as before is not
  *   touched, nor is a join; one that differs only in its limits and filters goes on with the new ones. A port
- *   that changed otherwise, that is missing or broken is opened anew; what is not in the file any more is closed. What came over the control socket is not the file's: it stays,
- *   and what that joined to a port or switch opened anew is joined again.
+ *   that changed otherwise, that is missing or broken is opened anew; what is not in the file any more is closed.
+ *   What came over the control socket is not the file's: it stays, and what that joined to a port or switch
+ *   opened anew is joined again.
  *   Everything that can be tried is tried before anything is changed. When something fails after that, what
  *   was in force is put in place again.
  *
